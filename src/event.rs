@@ -1,0 +1,121 @@
+//! The closed enum of everything that can happen to the agent. Timers, the webhook, the polls, the runs
+//! and the watches only send events; the agent's loop alone acts on them, one at a time.
+
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::model::Branch;
+use crate::model::CommitSha;
+use crate::model::ListedTag;
+use crate::model::Platform;
+use crate::model::ProjectName;
+use crate::model::Release;
+use crate::model::Repository;
+use crate::model::RunKind;
+use crate::model::RunNumber;
+use crate::model::RunReport;
+use crate::model::Trigger;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The schedule says that it is time to ask a source about a project.
+    PollDue(ProjectName, Source),
+    /// A poll that was put off to this moment is due.
+    PollAgain(ProjectName, Source, Trigger),
+    /// GitHub's webhook said that a branch moved: a hint to poll, never the truth.
+    BranchPushed(Repository, Branch),
+    /// GitHub has answered a poll, or not.
+    GitHubPolled(ProjectName, Result<Head, PollFailure>),
+    /// Docker Hub has answered a poll, or not.
+    HubPolled(ProjectName, Result<Listing, PollFailure>),
+    /// A run is over, and its end is recorded.
+    RunEnded(Box<RunReport>),
+    /// A run could not be begun, or its end not be recorded: the database failed.
+    RunLost(ProjectName, RunKind),
+    /// A deployment could not be ended for now; its journal stands and is taken up again later.
+    DeploymentSuspended(ProjectName),
+    /// It is time to take a suspended deployment up again.
+    RecoveryDue(ProjectName),
+    /// A deployment that was proven has failed within its watch: the run that made it, and why.
+    WatchFailed(ProjectName, RunNumber, String),
+    /// A mail may be due.
+    MailDue,
+    /// The outbox has been gone through; when the next mail is due, if one waits.
+    MailsTried(Option<DateTime<Utc>>),
+    /// The dead man's switch wants its ping, and the folders a look.
+    Tick(Upkeep),
+    /// The configuration file was saved, or SIGHUP asked for it to be read again.
+    ConfigChanged,
+    /// The process was asked to stop.
+    Stop,
+}
+
+/// What is polled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// GitHub, for new commits.
+    GitHub,
+    /// Docker Hub, for new tags.
+    DockerHub,
+}
+
+/// What the agent does now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Ping the dead man's switch.
+    Heartbeat,
+    /// Tell systemd that the loop is alive.
+    Watchdog,
+}
+
+/// What GitHub said of a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Its newest commit; `None` if it is still the one asked about.
+    pub moved_to: Option<CommitSha>,
+    /// The repository's present name, if it was renamed and GitHub sent us on.
+    pub renamed_to: Option<Repository>,
+    /// How many requests are left, and until when, where GitHub says so.
+    pub budget: Option<Budget>,
+}
+
+/// A source's limit on requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Requests per window.
+    pub limit: u32,
+    /// Requests left in it.
+    pub remaining: u32,
+    /// When it ends.
+    pub reset: DateTime<Utc>,
+}
+
+/// What a choice of image needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The tags on Docker Hub.
+    pub tags: Vec<ListedTag>,
+    /// What the image must fit.
+    pub platform: Platform,
+    /// What stands in the service's place, by what Docker shows.
+    pub serving: Option<Release>,
+}
+
+/// Why a poll brought no answer. It is never read as "there is nothing".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PollFailure {
+    /// The whole chain of causes on one line.
+    pub reason: String,
+    /// When the source said it may be asked again, if it did.
+    pub not_before: Option<DateTime<Utc>>,
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::GitHub => "GitHub",
+            Self::DockerHub => "Docker Hub",
+        })
+    }
+}

@@ -1,0 +1,42 @@
+//! The nouns every other file speaks in. No behaviour beyond parsing and printing; uses nothing of homeport.
+
+mod container;
+mod names;
+mod run;
+
+pub use container::Container;
+pub use container::HealthStatus;
+pub use container::LABEL_DIGEST;
+pub use container::LABEL_PROJECT;
+pub use container::LABEL_REVISION;
+pub use container::LABEL_ROLE;
+pub use container::LABEL_RUN;
+pub use container::LABEL_TAG;
+pub use container::Life;
+pub use container::ListedTag;
+pub use container::Platform;
+pub use container::ROLE_IMAGE;
+pub use container::ROLE_SERVICE;
+pub use container::ROLE_TEST;
+pub use container::RestartPolicy;
+pub use names::Branch;
+pub use names::CommitSha;
+pub use names::ContainerId;
+pub use names::ContainerName;
+pub use names::Digest;
+pub use names::ImageName;
+pub use names::InvalidName;
+pub use names::ProjectName;
+pub use names::Repository;
+pub use names::Tag;
+pub use run::Blame;
+pub use run::Commit;
+pub use run::Failure;
+pub use run::Outcome;
+pub use run::Release;
+pub use run::RunKind;
+pub use run::RunNumber;
+pub use run::RunReport;
+pub use run::Stage;
+pub use run::StageError;
+pub use run::Trigger;
