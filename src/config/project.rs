@@ -1,0 +1,287 @@
+//! One project as the owner writes it: its repository, tests, image and deployment. See [`crate::config`].
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::Deserializer;
+use serde::Serialize;
+use serde::de;
+
+use crate::config::duration::Interval;
+use crate::config::duration::Schedule;
+use crate::model::Branch;
+use crate::model::ContainerName;
+use crate::model::ImageName;
+use crate::model::ProjectName;
+use crate::model::Repository;
+use crate::model::Tag;
+
+/// One watched repository, its image and its deployment.
+///
+/// Without `repository` the project only deploys what others push; without `deploy` it only builds and pushes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// The name in logs, mails and commands. Default: the repository's or the image's name.
+    pub name: Option<ProjectName>,
+    /// The GitHub repository, `owner/name`.
+    pub repository: Option<Repository>,
+    /// The branch to follow. Default `main`.
+    #[schemars(extend("default" = "main"))]
+    pub branch: Option<Branch>,
+    /// How often the two sources are asked.
+    #[serde(default)]
+    pub poll: Poll,
+    /// The tests a commit must pass. Left out: found out from the repository's files. `"none"`: there are none.
+    pub test: Option<Test>,
+    /// The image that is built, pushed and deployed.
+    #[schemars(required)]
+    pub image: Option<Image>,
+    /// The container that serves. Left out: this machine deploys nothing.
+    pub deploy: Option<Deploy>,
+}
+
+/// How often the two sources are asked, each a duration such as `30s` or a cron expression of five or six fields
+/// (seconds first) such as `*/5 * * * *`. Where a cron expression names a day of the month and a weekday, both
+/// must match.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Poll {
+    /// GitHub, for new commits, at least 100 ms apart. Default `30s`.
+    #[schemars(extend("default" = "30s"))]
+    pub github: Option<Schedule>,
+    /// Docker Hub, for new tags, at least 100 ms apart. Default `60s`.
+    #[schemars(extend("default" = "60s"))]
+    pub docker_hub: Option<Schedule>,
+}
+
+/// The tests: `"none"`, or where they run and what they are.
+#[derive(Debug, Clone, JsonSchema)]
+#[schemars(untagged)]
+pub enum Test {
+    /// The word `none`: this repository has no tests, and its owner says so.
+    Word(NoTests),
+    /// The tests.
+    Commands(TestCommands),
+}
+
+/// The word `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum NoTests {
+    /// There are no tests.
+    None,
+}
+
+/// Where the tests run and what they are.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestCommands {
+    /// `{"image": …}`, `{"dockerfile": …, "target": …}` or `"host"`. Left out, and `commands` too: found out from
+    /// the repository's files.
+    #[serde(rename = "in")]
+    pub place: Option<TestPlace>,
+    /// Shell commands, run in order in one shell that stops at the first failure. May be left out for a
+    /// Dockerfile, whose build is then the test.
+    #[serde(default)]
+    pub commands: Vec<String>,
+    /// The most time they may take. Default `15m`.
+    #[serde(default = "default_test_timeout")]
+    pub timeout: Interval,
+}
+
+/// The place where tests run.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub enum TestPlace {
+    /// The word `host`: a process of this machine, as the agent's own user.
+    Host(HostWord),
+    /// A throwaway container of a ready image, with a copy of the tree.
+    Image(TestImage),
+    /// The image that a Dockerfile of the repository describes; without commands, its build is the test.
+    Dockerfile(TestDockerfile),
+}
+
+/// The word `host`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum HostWord {
+    /// On this machine.
+    Host,
+}
+
+/// A ready image to run tests in.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TestImage {
+    /// The image with its tag, such as `python:3.12-slim`.
+    pub image: String,
+}
+
+/// A Dockerfile of the repository to run tests in.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TestDockerfile {
+    /// Its path in the repository.
+    pub dockerfile: String,
+    /// The stage to build. Left out: the last.
+    pub target: Option<String>,
+}
+
+/// The image.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Image {
+    /// `namespace/name` on Docker Hub, lower case.
+    #[schemars(required, extend("pattern" = "^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"))]
+    pub name: Option<ImageName>,
+    /// The Dockerfile's path in the repository, within `context`. Default: `Dockerfile` in `context`.
+    pub dockerfile: Option<String>,
+    /// The folder of the repository that is sent to the build. Default `.`, all of it.
+    #[schemars(extend("default" = "."))]
+    pub context: Option<String>,
+    /// The stage to build. Default: the last.
+    pub target: Option<String>,
+    /// Build arguments. Not for secrets: an image's history shows them.
+    pub args: Option<BTreeMap<String, String>>,
+    /// The platform to build and deploy, such as `linux/arm64`. Default: this machine's own.
+    #[schemars(extend("pattern" = "^linux/[a-z0-9]+(/v[0-9]+)?$"))]
+    pub platform: Option<String>,
+    /// How versions are tagged.
+    #[serde(default)]
+    pub tag: TagRule,
+    /// Moving tags pushed beside the version, such as `latest`.
+    pub also: Option<Vec<Tag>>,
+    /// The most time a build may take. Default `60m`.
+    #[schemars(extend("default" = "60m"))]
+    pub timeout: Option<Interval>,
+}
+
+/// How versions are tagged.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TagRule {
+    /// The scheme. Default `counter`.
+    pub scheme: TagSchemeName,
+}
+
+/// The schemes by which versions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TagSchemeName {
+    /// `1`, `2`, `3` …
+    #[default]
+    Counter,
+    /// `1.2.3`, the patch number counting up.
+    Semver,
+    /// `2026.11.3`: year, month and a number counting up within the month.
+    Calver,
+    /// The first twelve digits of the commit; the newest push is the newest version.
+    Commit,
+}
+
+/// The container that serves.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deploy {
+    /// Its name. Default: the project's.
+    pub container: Option<ContainerName>,
+    /// Published ports, `HOST:CONTAINER` or `ADDRESS:HOST:CONTAINER`, each optionally with `/udp`; an IPv6 address
+    /// stands in brackets. Left out: none, which is right for a worker or behind a reverse proxy in `network`.
+    #[serde(default)]
+    pub ports: Vec<String>,
+    /// Environment variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Mounts, `/HOST/PATH:/PATH` or `VOLUME:/PATH`, each optionally with `:ro`.
+    #[serde(default)]
+    pub volumes: Vec<String>,
+    /// The Docker network to join. Default: Docker's own bridge.
+    pub network: Option<String>,
+    /// `stop-first`: the old container stops before the new one starts, since both publish the same port.
+    #[serde(default)]
+    pub order: Order,
+    /// How a new container shows that it works.
+    #[serde(default)]
+    pub prove: Prove,
+    /// How long a container may take to stop before it is killed. Default `10s`.
+    #[serde(default = "default_stop_grace")]
+    pub stop_grace: Interval,
+    /// How long a deployment is watched after it was proven; a failure in that time rolls back. Default `10m`.
+    #[serde(default = "default_watch")]
+    pub watch: Interval,
+    /// How many known-good images are kept as ways back, at least 1. Default 3.
+    #[serde(default = "default_keep_images")]
+    #[schemars(range(min = 1))]
+    pub keep_images: u32,
+}
+
+/// The order of a swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// The old container stops, then the new one starts.
+    #[default]
+    StopFirst,
+}
+
+impl<'de> Deserialize<'de> for Order {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "stop-first" => Ok(Self::StopFirst),
+            "start-first" => Err(de::Error::custom("`start-first` is not supported yet: write `stop-first`")),
+            word => {
+                Err(de::Error::custom(format!("`{word}` is not the order of a swap: write `stop-first`")))
+            }
+        }
+    }
+}
+
+/// How a new container shows that it works.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prove {
+    /// A path that must answer 2xx or 3xx on the first published TCP port, such as `/`. Left out: the image's
+    /// HEALTHCHECK, else a TCP connection, else uptime alone.
+    #[schemars(extend("pattern" = "^/"))]
+    pub http: Option<String>,
+    /// The most time the container may take to prove itself. Default `120s`.
+    pub timeout: Interval,
+    /// Good samples in a row that are needed, at least 1. Default 3.
+    #[schemars(range(min = 1))]
+    pub good_samples: u32,
+    /// Time between two samples. Default `1s`.
+    pub interval: Interval,
+    /// The least time the container must have run. Default `10s`.
+    pub min_uptime: Interval,
+}
+
+impl Default for Prove {
+    fn default() -> Self {
+        Self {
+            http: None,
+            timeout: Interval::from_secs(120),
+            good_samples: 3,
+            interval: Interval::from_secs(1),
+            min_uptime: Interval::from_secs(10),
+        }
+    }
+}
+
+/// The most time that tests may take if nothing else is said.
+pub const fn default_test_timeout() -> Interval {
+    Interval::from_secs(15 * 60)
+}
+
+const fn default_stop_grace() -> Interval {
+    Interval::from_secs(10)
+}
+
+const fn default_watch() -> Interval {
+    Interval::from_secs(600)
+}
+
+const fn default_keep_images() -> u32 {
+    3
+}

@@ -1,0 +1,207 @@
+//! Resolving the part of a project that builds: repository, tests, image. See [`resolve`].
+//!
+//! [`resolve`]: crate::config::resolve
+
+use std::time::Duration;
+
+use crate::config::duration::Interval;
+use crate::config::duration::Schedule;
+use crate::config::image;
+use crate::config::mounts;
+use crate::config::path::JsonPath;
+use crate::config::problem::Problems;
+use crate::config::project::Image;
+use crate::config::project::Project;
+use crate::config::project::Test;
+use crate::config::project::TestCommands;
+use crate::config::project::TestPlace;
+use crate::config::project::default_test_timeout;
+use crate::config::resolve::Scope;
+use crate::config::settings::BuildSettings;
+use crate::config::settings::ProjectSettings;
+use crate::config::settings::SourceSettings;
+use crate::config::settings::TestPlan;
+use crate::model::Branch;
+
+const DEFAULT_BRANCH: &str = "main";
+const DEFAULT_POLL: Schedule = Schedule::every_seconds(30);
+const DEFAULT_BUILD_TIMEOUT: Interval = Interval::from_secs(3600);
+/// GitHub's limit without a token, of all polls of one address together.
+const POLLS_WITHOUT_TOKEN: f64 = 60.0;
+
+/// The building part; `Some(None)` if the project has none. The outer `None` is a refusal.
+pub fn source(
+    written: Project,
+    builds: bool,
+    path: &JsonPath,
+    scope: &Scope<'_>,
+    problems: &mut Problems<'_>,
+) -> Option<Option<SourceSettings>> {
+    if !builds {
+        refuse_building_keys(&written, path, problems);
+        return Some(None);
+    }
+    let is_hub = scope.registry.as_deref() == Some(image::DOCKER_HUB);
+    if is_hub && !scope.has_hub_login {
+        problems.refuse(
+            &path.key("repository"),
+            "images built from it cannot be pushed to Docker Hub without a login: give `docker_hub.username` and \
+             `docker_hub.token`, or another `docker_hub.registry`",
+        );
+    }
+    let poll = written.poll.github.unwrap_or(DEFAULT_POLL);
+    warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
+    let test = tests(written.test, &path.key("test"), problems);
+    let build = build(written.image?, &path.key("image"), problems);
+    let default_branch: Result<Branch, _> = DEFAULT_BRANCH.parse();
+    let branch = written.branch.or_else(|| problems.keep(&path.key("branch"), default_branch));
+    Some(Some(SourceSettings {
+        repository: written.repository?,
+        branch: branch?,
+        poll,
+        test: test?,
+        build: build?,
+    }))
+}
+
+/// Says once if all projects together ask GitHub more often than it answers without a token.
+pub fn warn_of_limited_polls(
+    projects: &[Option<ProjectSettings>],
+    has_token: bool,
+    problems: &mut Problems<'_>,
+) {
+    let sources = projects.iter().flatten().filter_map(|project| project.source.as_ref());
+    let an_hour = |source: &SourceSettings| 3600.0 / source.poll.shortest_gap().as_secs_f64();
+    let polls: f64 = sources.map(an_hour).sum();
+    if !has_token && polls > POLLS_WITHOUT_TOKEN {
+        problems.warn(
+            &JsonPath::root().key("github").key("token"),
+            format!(
+                "left out: without a token GitHub answers {POLLS_WITHOUT_TOKEN} requests an hour, and these projects ask \
+                 {polls:.0} times, so the polls will slow down to that"
+            ),
+        );
+    }
+}
+
+/// Says that classic cron would have understood something else.
+pub fn warn_of_two_days(poll: &Schedule, path: &JsonPath, problems: &mut Problems<'_>) {
+    if poll.joins_two_days() {
+        problems.warn(path, "both the day of the month and the weekday must match here, unlike in a crontab");
+    }
+}
+
+fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Problems<'_>) {
+    let image_path = path.key("image");
+    let image = written.image.as_ref();
+    let given = [
+        (path.key("branch"), written.branch.is_some()),
+        (path.key("poll").key("github"), written.poll.github.is_some()),
+        (path.key("test"), written.test.is_some()),
+        (image_path.key("dockerfile"), image.is_some_and(|image| image.dockerfile.is_some())),
+        (image_path.key("context"), image.is_some_and(|image| image.context.is_some())),
+        (image_path.key("target"), image.is_some_and(|image| image.target.is_some())),
+        (image_path.key("args"), image.is_some_and(|image| image.args.is_some())),
+        (image_path.key("also"), image.is_some_and(|image| image.also.is_some())),
+        (image_path.key("timeout"), image.is_some_and(|image| image.timeout.is_some())),
+    ];
+    for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+        problems
+            .refuse_key(key, "nothing is built here without a `repository`: give one, or remove this key");
+    }
+}
+
+fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
+    match written {
+        None => Some(TestPlan::Detect { timeout: default_test_timeout().get() }),
+        Some(Test::Word(_)) => Some(TestPlan::None),
+        Some(Test::Commands(written)) => test_commands(written, path, problems),
+    }
+}
+
+fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
+    let timeout = timeout(written.timeout, &path.key("timeout"), problems)?;
+    for (index, command) in written.commands.iter().enumerate() {
+        if command.trim().is_empty() || command.contains('\0') {
+            problems.refuse(
+                &path.key("commands").index(index),
+                "this is no command: write what a shell would run",
+            );
+        }
+    }
+    let has_commands = !written.commands.is_empty();
+    match &written.place {
+        None if has_commands => problems.refuse(
+            &path.key("in"),
+            "missing: where the commands run, such as `{\"image\": \"python:3.12-slim\"}` or `\"host\"`",
+        ),
+        None => return Some(TestPlan::Detect { timeout }),
+        Some(TestPlace::Host(_)) => require_commands(has_commands, path, problems),
+        Some(TestPlace::Image(place)) => {
+            problems.keep(&path.key("in").key("image"), image::reference(&place.image));
+            require_commands(has_commands, path, problems);
+        }
+        Some(TestPlace::Dockerfile(place)) => {
+            let place_path = path.key("in");
+            problems.keep(&place_path.key("dockerfile"), image::repository_path(&place.dockerfile));
+            if let Some(target) = &place.target {
+                problems.keep(&place_path.key("target"), image::build_stage(target));
+            }
+        }
+    }
+    Some(TestPlan::Run { place: written.place?, commands: written.commands, timeout })
+}
+
+fn require_commands(has_commands: bool, path: &JsonPath, problems: &mut Problems<'_>) {
+    if !has_commands {
+        problems.refuse(&path.key("commands"), "missing: what to run, such as `[\"pytest -q\"]`");
+    }
+}
+
+fn build(written: Image, path: &JsonPath, problems: &mut Problems<'_>) -> Option<BuildSettings> {
+    let context = written.context.as_deref().unwrap_or(".");
+    let context = problems.keep(&path.key("context"), image::repository_path(context));
+    let dockerfile = dockerfile(written.dockerfile.as_deref(), context.as_deref(), path, problems);
+    if let Some(target) = &written.target {
+        problems.keep(&path.key("target"), image::build_stage(target));
+    }
+    let args = written.args.unwrap_or_default();
+    for (name, value) in &args {
+        let checked = mounts::variable(name).and_then(|()| mounts::variable_value(value));
+        problems.keep(&path.key("args").key(name), checked);
+    }
+    let also = written.also.unwrap_or_default();
+    for (index, tag) in also.iter().enumerate() {
+        problems.keep(&path.key("also").index(index), image::moving_tag(tag, written.tag.scheme));
+    }
+    let timeout = timeout(written.timeout.unwrap_or(DEFAULT_BUILD_TIMEOUT), &path.key("timeout"), problems);
+    Some(BuildSettings {
+        dockerfile: dockerfile?,
+        context: context?,
+        target: written.target,
+        args,
+        also,
+        timeout: timeout?,
+    })
+}
+
+/// The Dockerfile's path below the context.
+fn dockerfile(
+    written: Option<&str>,
+    context: Option<&str>,
+    path: &JsonPath,
+    problems: &mut Problems<'_>,
+) -> Option<String> {
+    let path = path.key("dockerfile");
+    let Some(text) = written else { return Some("Dockerfile".to_owned()) };
+    let in_repository = problems.keep(&path, image::repository_path(text))?;
+    problems.keep(&path, image::below_context(&in_repository, context?))
+}
+
+fn timeout(written: Interval, path: &JsonPath, problems: &mut Problems<'_>) -> Option<Duration> {
+    if written.get().is_zero() {
+        problems.refuse(path, "nothing ends in no time: write a duration such as `15m`");
+        return None;
+    }
+    Some(written.get())
+}
