@@ -1,0 +1,61 @@
+//! What homeport does next after a run, and what the owner can do about it. The one place that names commands.
+
+use crate::fold::Role;
+use crate::mail_text::phrase;
+use crate::model::Blame;
+use crate::model::Failure;
+use crate::model::Outcome;
+use crate::model::Release;
+use crate::model::RunKind;
+use crate::model::RunReport;
+
+/// The paragraphs that say so, in order.
+pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> Vec<String> {
+    let project = &report.project;
+    match &report.outcome {
+        Outcome::Failed(failure) | Outcome::RolledBack { failure } => after_failure(report, failure),
+        Outcome::Down(failure) => {
+            let mut next = after_failure(report, failure);
+            next.push(format!(
+                "The service stays down until something can be started. What is left of it: \
+                 `docker ps -a --filter label=homeport.project={project}`. What the failed container said: \
+                 `homeport logs {}`.",
+                report.number
+            ));
+            next
+        }
+        Outcome::Deployed(_) => {
+            let undo = previous.map(|previous| {
+                format!(
+                    "homeport keeps watching it for a while, and goes back to {} should it fail.",
+                    phrase::tag(previous)
+                )
+            });
+            undo.into_iter().collect()
+        }
+        Outcome::Pushed(_) => match role {
+            Role::Deploys => vec!["homeport deploys it next.".to_owned()],
+            Role::OnlyBuilds => Vec::new(),
+        },
+        Outcome::Interrupted(_) => vec!["homeport tries it again by itself.".to_owned()],
+    }
+}
+
+fn after_failure(report: &RunReport, failure: &Failure) -> Vec<String> {
+    let candidate = report.candidate.as_ref().map_or_else(|| "this image".to_owned(), phrase::tag);
+    let next = match (failure.blame, report.kind) {
+        (Blame::World, _) => {
+            "homeport tries again by itself, with growing pauses. A restart of homeport tries at once.".to_owned()
+        }
+        (Blame::Commit | Blame::Image, RunKind::Ci) => {
+            "homeport does not try this commit again; it waits for a new one. If the commit was not to blame, an \
+             empty one tries the same files: `git commit --allow-empty`."
+                .to_owned()
+        }
+        (Blame::Commit | Blame::Image, RunKind::Cd) => format!(
+            "homeport does not deploy {candidate} again; it waits for a newer image. If the image was not to blame, \
+             an empty commit builds it anew: `git commit --allow-empty`."
+        ),
+    };
+    vec![next]
+}
