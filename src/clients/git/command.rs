@@ -1,0 +1,263 @@
+//! One run of git in a room of its own: no configuration but ours, no prompts, no hooks, an empty
+//! home, and only the environment that it needs. Takes arguments and where output goes; gives how it ended.
+//! Must never put a secret into an argument, a file or the output: the token travels in one environment
+//! variable, to the one command that talks to the server, and is answered only to that server.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::process::Stdio;
+
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process_group;
+use secrecy::ExposeSecret;
+use secrecy::SecretString;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use url::Url;
+
+use crate::clients::git::Output;
+use crate::clients::git::error::GitError;
+
+/// What every git here is told. A repository is never trusted: nothing it contains is run, and names that
+/// would hit `.git` on other systems are refused.
+const SETTINGS: &[&str] = &[
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.symlinks=true",
+    "core.autocrlf=false",
+    "core.protectHFS=true",
+    "core.protectNTFS=true",
+    "core.askPass=",
+    "credential.helper=",
+    "submodule.recurse=false",
+    "filter.lfs.smudge=",
+    "filter.lfs.process=",
+    "filter.lfs.required=false",
+    "init.defaultBranch=main",
+    "advice.detachedHead=false",
+    // It would go on in the background, behind the back of whoever counts on git having ended.
+    "gc.auto=0",
+    "maintenance.auto=false",
+    // A server that sends nothing at all for a minute has gone; one that still counts sends keep-alives.
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
+    "transfer.fsckObjects=true",
+    // Harmless sins of old tools, found in well-known repositories.
+    "fetch.fsck.badTimezone=ignore",
+    "fetch.fsck.missingNameBeforeEmail=ignore",
+    "fetch.fsck.missingSpaceBeforeDate=ignore",
+    "fetch.fsck.missingSpaceBeforeEmail=ignore",
+    "fetch.fsck.badEmail=ignore",
+    "fetch.fsck.multipleAuthors=ignore",
+    "fetch.fsck.zeroPaddedDate=ignore",
+    "fetch.fsck.zeroPaddedFilemode=ignore",
+];
+
+/// What housekeeping is told beside: in the foreground, soon, and with the memory of a small board.
+const HOUSEKEEPING: &[&str] = &[
+    "gc.auto=1000",
+    "gc.autoPackLimit=20",
+    "gc.autoDetach=false",
+    "gc.pruneExpire=now",
+    "pack.threads=1",
+    "pack.windowMemory=32m",
+    "pack.deltaCacheSize=32m",
+];
+
+/// The variables that are taken over from this process: how to find programs and the way out.
+const KEPT: &[&str] = &[
+    "PATH",
+    "http_proxy",
+    "https_proxy",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "ALL_PROXY",
+    "no_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+];
+
+const TOKEN: &str = "HOMEPORT_GIT_TOKEN";
+/// Answers git's question for a login with the token. The text names the variable, not its value.
+const ANSWER_WITH_TOKEN: &str = r#"!f() { test "$1" = get && printf 'username=x-access-token\npassword=%s\n' "$HOMEPORT_GIT_TOKEN"; }; f"#;
+
+/// The most of git's words that is kept; they all go to the output.
+const KEPT_OUTPUT: usize = 16 << 10;
+
+/// A git command that has not run yet.
+#[derive(Debug)]
+pub(super) struct GitCommand {
+    settings: Vec<OsString>,
+    place: Vec<OsString>,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+    token: Option<SecretString>,
+}
+
+/// How git ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) verb: String,
+    pub(super) status: ExitStatus,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+impl Ended {
+    pub(super) fn is_success(&self) -> bool {
+        self.status.success()
+    }
+}
+
+impl GitCommand {
+    pub(super) fn new(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(OsString::from).collect();
+        // A command that has no business with a server reaches none.
+        let environment = vec![("GIT_ALLOW_PROTOCOL", OsString::new())];
+        let command = Self { settings: vec![], place: vec![], arguments, environment, token: None };
+        command.with_settings(SETTINGS)
+    }
+
+    /// Adds a path as the last argument.
+    pub(super) fn path(mut self, path: &Path) -> Self {
+        self.arguments.push(path.into());
+        self
+    }
+
+    /// Works on this repository, whatever the current folder is.
+    pub(super) fn in_repository(mut self, mirror: &Path) -> Self {
+        self.place.push(joined("--git-dir=", mirror));
+        self
+    }
+
+    /// Writes files into this folder, with an index of its own.
+    pub(super) fn into_tree(mut self, tree: &Path, index: &Path) -> Self {
+        self.place.push(joined("--work-tree=", tree));
+        self.environment.push(("GIT_INDEX_FILE", index.into()));
+        self
+    }
+
+    /// May talk to the server at `url`, over its protocol alone, and log in there with the token. Another
+    /// server that it is redirected to gets no token.
+    pub(super) fn talking_to(mut self, url: &Url, token: Option<&SecretString>) -> Self {
+        let protocols = if url.scheme() == "file" { "file" } else { "http:https" };
+        self.environment.push(("GIT_ALLOW_PROTOCOL", protocols.into()));
+        if let Some(token) = token.filter(|_| url.has_host()) {
+            let origin = url.origin().ascii_serialization();
+            self.settings.push("-c".into());
+            self.settings.push(format!("credential.{origin}.helper={ANSWER_WITH_TOKEN}").into());
+            self.token = Some(token.clone());
+        }
+        self
+    }
+
+    /// May repack.
+    pub(super) fn with_housekeeping(self) -> Self {
+        self.with_settings(HOUSEKEEPING)
+    }
+
+    fn with_settings(mut self, settings: &[&str]) -> Self {
+        self.settings.extend(settings.iter().flat_map(|setting| ["-c".into(), OsString::from(setting)]));
+        self
+    }
+
+    /// Runs it to its end. Dropped before, it is killed with all its children.
+    pub(super) async fn run(self, program: &Path, out: Output<'_>) -> Result<Ended, GitError> {
+        let verb =
+            self.arguments.first().map_or_else(String::new, |verb| verb.to_string_lossy().into_owned());
+        let mut command = self.prepare(program);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => GitError::NotInstalled { program: program.to_owned() },
+            _ => GitError::Failed { message: format!("start {}: {error}", program.display()) },
+        };
+        let mut child = command.spawn().map_err(failed)?;
+        let mut group = Group::of(child.id());
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, stderr, status) =
+            tokio::join!(collect(stdout, &|_: &[u8]| {}), collect(stderr, out), child.wait());
+        group.has_ended();
+        let status =
+            status.map_err(|error| GitError::Failed { message: format!("wait for git {verb}: {error}") })?;
+        Ok(Ended { verb, status, stdout, stderr })
+    }
+
+    fn prepare(self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.args(self.settings).args(self.place).args(self.arguments);
+        command.env_clear();
+        let kept = KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(kept);
+        // The names by which git's own TLS knows the same settings.
+        for (ours, gits) in [("SSL_CERT_FILE", "GIT_SSL_CAINFO"), ("SSL_CERT_DIR", "GIT_SSL_CAPATH")] {
+            if let Some(value) = std::env::var_os(ours) {
+                command.env(gits, value);
+            }
+        }
+        command
+            .env("LC_ALL", "C")
+            .env("HOME", "/nonexistent")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_ATTR_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .envs(self.environment);
+        if let Some(token) = &self.token {
+            command.env(TOKEN, token.expose_secret());
+        }
+        command
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// The process group of a running git: the helpers it starts die with it.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(id: Option<u32>) -> Self {
+        Self(id.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn has_ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            kill_process_group(pid, Signal::KILL).ok();
+        }
+    }
+}
+
+/// Passes a stream on piece by piece, and keeps its end.
+async fn collect(stream: Option<impl AsyncRead + Unpin>, out: Output<'_>) -> String {
+    let mut kept = Vec::new();
+    let mut piece = vec![0; 8 << 10];
+    if let Some(mut stream) = stream {
+        while let Ok(length @ 1..) = stream.read(&mut piece).await {
+            let piece = piece.get(..length).unwrap_or_default();
+            out(piece);
+            kept.extend_from_slice(piece);
+            kept.drain(..kept.len().saturating_sub(KEPT_OUTPUT));
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn joined(option: &str, path: &Path) -> OsString {
+    let mut text = OsString::from(option);
+    text.push(path);
+    text
+}
