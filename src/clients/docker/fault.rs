@@ -1,0 +1,124 @@
+//! Whose fault a failed build is. Pure.
+//!
+//! Takes the builder's message and the last lines of output, gives the commit or the world. The commit's own
+//! failures are final for that commit, the world's are tried again, so in doubt it is the commit.
+
+/// What the world's failures sound like, when the builder itself fails: disk, network, registry, engine.
+const OF_THE_WORLD: &[&str] = &[
+    "no space left on device",
+    "disk quota exceeded",
+    "read-only file system",
+    "i/o timeout",
+    "input/output error",
+    "dial tcp",
+    "no such host",
+    "name resolution",
+    "server misbehaving",
+    "connection refused",
+    "connection reset",
+    "network is unreachable",
+    "no route to host",
+    "tls handshake timeout",
+    "client.timeout exceeded",
+    "deadline exceeded",
+    "unexpected eof",
+    "toomanyrequests",
+    "too many requests",
+    "pull rate limit",
+    "internal server error",
+    "bad gateway",
+    "service unavailable",
+    "gateway timeout",
+    "gateway time-out",
+    "401 unauthorized",
+    "incorrect username or password",
+    "no basic auth credentials",
+    "failed to fetch oauth token",
+    "failed to fetch anonymous token",
+    "no active session",
+    "context canceled",
+    "transport is closing",
+    "code = unavailable",
+    "cannot allocate memory",
+];
+
+/// What the world's failures sound like in the output of a command of the Dockerfile. Only what no test or
+/// compiler says for a reason of its own.
+const IN_A_COMMAND: &[&str] = &[
+    "no space left on device",
+    "temporary failure in name resolution",
+    "temporary failure resolving",
+    "could not resolve host",
+    "network is unreachable",
+    "toomanyrequests",
+];
+
+/// Whose fault a failed build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The Dockerfile's or its commands' own.
+    Dockerfile,
+    /// The disk's, the network's, the registry's, the engine's.
+    World,
+}
+
+/// Judges a failed build by the builder's message and the last lines of its output.
+pub(super) fn fault<'a>(message: &str, tail: impl Iterator<Item = &'a str>) -> Fault {
+    let message = message.to_ascii_lowercase();
+    let says = |text: &str, words: &[&str]| words.iter().any(|w| text.contains(w));
+    // The message of a failed command quotes the command, which may say anything.
+    let is_command = says(
+        &message,
+        &["did not complete successfully", "executor failed running", "returned a non-zero code"],
+    );
+    let is_world = if is_command {
+        tail.map(str::to_ascii_lowercase).any(|line| says(&line, IN_A_COMMAND))
+    } else {
+        says(&message, OF_THE_WORLD)
+    };
+    if is_world { Fault::World } else { Fault::Dockerfile }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn the_world_is_blamed_for_what_the_commit_cannot_help() {
+        for message in [
+            "failed to copy files: copy file range failed: no space left on device",
+            "failed to do request: Head \"https://registry-1.docker.io/v2/library/python/manifests/3\": dial tcp: \
+             lookup registry-1.docker.io: no such host",
+            "toomanyrequests: You have reached your pull rate limit",
+            "failed to copy: httpReadSeeker: failed open: unexpected status code 503 Service Unavailable",
+            "failed to authorize: failed to fetch oauth token: unexpected status: 401 Unauthorized",
+        ] {
+            assert_eq!(fault(message, std::iter::empty()), Fault::World, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_commit_is_blamed_for_its_own_dockerfile() {
+        for message in [
+            "dockerfile parse error line 2: unknown instruction: FORM",
+            "failed to compute cache key: \"/nothing\" not found: not found",
+            "process \"/bin/sh -c make test\" did not complete successfully: exit code: 2",
+            "executor failed running [/bin/sh -c echo 'connection refused'; false]: exit code: 1",
+            "The command '/bin/sh -c false' returned a non-zero code: 1",
+            "pull access denied, repository does not exist or may require authorization",
+            "docker.io/library/pyhton:3: not found",
+        ] {
+            assert_eq!(fault(message, std::iter::empty()), Fault::Dockerfile, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_lost_the_network_is_the_worlds() {
+        let message = "process \"/bin/sh -c pip install -r requirements.txt\" did not complete successfully: exit code: 1";
+        let tail = ["... Temporary failure in name resolution", "ERROR: no matching distribution"];
+        assert_eq!(fault(message, tail.into_iter()), Fault::World);
+        assert_eq!(fault(message, ["AssertionError: connection refused"].into_iter()), Fault::Dockerfile);
+    }
+}

@@ -1,0 +1,225 @@
+//! The Docker engine, through `bollard`: the only folder that knows the crate.
+//!
+//! Takes an address, gives our nouns. What each call promises: it ends in bounded time, it reads every answer
+//! to its end, and it never calls something done that Docker does not show as done. It decides nothing.
+//!
+//! A connection is made per call: nothing is kept open, so an engine that is restarted, or starts late, is an
+//! error of one call and not of the process.
+
+mod build;
+mod confinement;
+mod containers;
+mod error;
+mod exits;
+mod fault;
+mod images;
+mod logs;
+mod progress;
+mod reference;
+mod registry;
+mod sandbox;
+mod seen;
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::API_DEFAULT_VERSION;
+use bollard::BollardRequest;
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::StreamExt;
+use http::HeaderValue;
+
+pub use build::BuildError;
+pub use build::BuildRequest;
+pub use build::Builder;
+pub use containers::Stopped;
+pub use error::DockerError;
+pub use exits::Ended;
+pub use images::ImageFacts;
+pub use images::ImageRemoval;
+pub use reference::ImageReference;
+pub use sandbox::Sandbox;
+pub use sandbox::SandboxEnd;
+pub use sandbox::SandboxError;
+pub use sandbox::SandboxLimits;
+
+use error::Attempt;
+
+/// A tar archive on its way, in chunks.
+pub type TarStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send + Sync>>;
+
+/// Where the raw output of a build, a pull or a test goes, piece by piece.
+pub type Output<'a> = &'a (dyn Fn(&[u8]) + Send + Sync);
+
+/// What a short call may take. The engine answers in milliseconds, but a board whose card is busy does not.
+const SHORT: Duration = Duration::from_secs(60);
+/// How long a long call may be silent. A layer that is unpacked on a slow card says nothing for minutes.
+const SILENCE: Duration = Duration::from_secs(10 * 60);
+
+/// A Docker engine at an address.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    host: String,
+    patience: Duration,
+}
+
+/// What the engine says about itself and its machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Engine {
+    /// The engine's version, `28.1.1`.
+    pub version: String,
+    /// The API it speaks, `1.41`.
+    pub api_version: String,
+    /// `linux`.
+    pub os: String,
+    /// What the engine itself was compiled for, in Go's spelling: the userland's architecture.
+    pub goarch: String,
+    /// What `uname -m` says: the kernel's architecture.
+    pub kernel_machine: String,
+    /// Whether it builds with BuildKit.
+    pub buildkit: bool,
+    /// Processors.
+    pub cpus: u64,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Whether a container's memory can be limited; Raspberry Pi OS switches that off in the kernel's command line.
+    pub limits_memory: bool,
+    /// The folder that holds images and containers, for a look at the free space.
+    pub data_root: String,
+}
+
+impl Docker {
+    /// An engine at `unix:///PATH` or `tcp://HOST:PORT`. Nothing is sent yet: an absent engine is an error of
+    /// the first call.
+    ///
+    /// # Errors
+    /// `Unreachable` for an address of another kind.
+    pub fn connect(host: &str) -> Result<Self, DockerError> {
+        let is_known = |scheme: &str| host.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty());
+        if is_known("unix://") || is_known("tcp://") {
+            Ok(Self { host: host.to_owned(), patience: SHORT })
+        } else {
+            Err(DockerError::Unreachable {
+                what: "connect to Docker".to_owned(),
+                host: host.to_owned(),
+                reason: "the address must be `unix:///PATH` or `tcp://HOST:PORT`".to_owned(),
+            })
+        }
+    }
+
+    /// Sets what a short call may take; without it, a minute.
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Asks the engine about itself.
+    ///
+    /// # Errors
+    /// `Unreachable`, `TimedOut`, `Refused`.
+    pub async fn engine(&self) -> Result<Engine, DockerError> {
+        let version = self.short("ask for the engine's version", async |api| api.version().await).await?;
+        let info = self.short("ask about the engine's machine", async |api| api.info().await).await?;
+        let api_version = version.api_version.unwrap_or_default();
+        let os = version.os.unwrap_or_default();
+        let components = version.components.unwrap_or_default();
+        let is_podman = components.iter().any(|part| part.name.contains("Podman"));
+        Ok(Engine {
+            version: version.version.unwrap_or_default(),
+            // BuildKit needs API 1.39, and Podman's imitation of the API has no BuildKit sessions.
+            buildkit: os == "linux" && !is_podman && minor(&api_version) >= 39,
+            api_version,
+            os,
+            goarch: version.arch.unwrap_or_default(),
+            kernel_machine: info.architecture.unwrap_or_default(),
+            cpus: positive(info.ncpu),
+            memory: positive(info.mem_total),
+            limits_memory: info.memory_limit.unwrap_or_default(),
+            data_root: info.docker_root_dir.unwrap_or_default(),
+        })
+    }
+
+    /// A connection whose answer may begin as late as `limit`.
+    fn api(&self, attempt: &Attempt<'_>, limit: Duration) -> Result<bollard::Docker, DockerError> {
+        // bollard counts in whole seconds; the exact limit is kept around the call.
+        let seconds = limit.as_secs().saturating_add(1);
+        let api = if self.host.starts_with("unix://") {
+            bollard::Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
+        } else {
+            bollard::Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
+        };
+        Ok(api.map_err(|e| attempt.failed(e))?.with_request_modifier(with_url_safe_login))
+    }
+
+    /// A call that is answered at once.
+    async fn short<T>(
+        &self,
+        what: &str,
+        call: impl AsyncFnOnce(&bollard::Docker) -> Result<T, bollard::errors::Error>,
+    ) -> Result<T, DockerError> {
+        self.within(self.patience, what, call).await
+    }
+
+    /// A call that is answered within `limit`.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        call: impl AsyncFnOnce(&bollard::Docker) -> Result<T, bollard::errors::Error>,
+    ) -> Result<T, DockerError> {
+        let attempt = Attempt { what, host: &self.host };
+        let api = self.api(&attempt, limit)?;
+        match tokio::time::timeout(limit, call(&api)).await {
+            Ok(answer) => answer.map_err(|error| attempt.failed(error)),
+            Err(_) => Err(attempt.timed_out(limit)),
+        }
+    }
+
+    /// Reads a stream to its end. It may take `limit` in all and be silent for `silence`.
+    async fn drain<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        limit: Duration,
+        silence: Duration,
+        stream: impl Stream<Item = Result<T, bollard::errors::Error>>,
+        mut each: impl FnMut(T),
+    ) -> Result<(), DockerError> {
+        let mut stream = std::pin::pin!(stream);
+        let reading = async {
+            loop {
+                match tokio::time::timeout(silence, stream.next()).await {
+                    Ok(Some(item)) => each(item.map_err(|error| attempt.failed(error))?),
+                    Ok(None) => return Ok(()),
+                    Err(_) => return Err(attempt.timed_out(silence)),
+                }
+            }
+        };
+        tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(attempt.timed_out(limit)))
+    }
+}
+
+/// bollard writes logins in the standard base64 alphabet, the engine reads the URL-safe one and takes what it
+/// cannot read for no login at all, without a word. The alphabets differ in two characters.
+fn with_url_safe_login(mut request: BollardRequest) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        let fixed = request.headers().get(name).and_then(|value| {
+            let text = value.to_str().ok()?.replace('+', "-").replace('/', "_");
+            HeaderValue::from_str(&text).ok()
+        });
+        if let Some(mut value) = fixed {
+            value.set_sensitive(true);
+            request.headers_mut().insert(name, value);
+        }
+    }
+    request
+}
+
+fn minor(api_version: &str) -> u32 {
+    api_version.split_once('.').and_then(|(_, minor)| minor.parse().ok()).unwrap_or(0)
+}
+
+fn positive(number: Option<i64>) -> u64 {
+    number.and_then(|n| n.try_into().ok()).unwrap_or(0)
+}

@@ -1,0 +1,308 @@
+//! Running a stranger's commands in a throwaway container.
+//!
+//! Takes an image, a script and a copy of a tree, gives the exit code. The container has no Docker socket, no
+//! bind mount, no new privileges, and of root's capabilities only what package managers need. It is removed at
+//! the end, at the time limit, when the future is dropped, and after a crash by [`Docker::remove_leftovers`].
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::body_try_stream;
+use bollard::container::LogOutput;
+use bollard::query_parameters::AttachContainerOptionsBuilder;
+use bollard::query_parameters::UploadToContainerOptionsBuilder;
+use futures_util::Stream;
+use futures_util::StreamExt;
+
+use crate::clients::docker::Docker;
+use crate::clients::docker::DockerError;
+use crate::clients::docker::Ended;
+use crate::clients::docker::ImageReference;
+use crate::clients::docker::ImageRemoval;
+use crate::clients::docker::Output;
+use crate::clients::docker::TarStream;
+use crate::clients::docker::build::Unread;
+use crate::clients::docker::confinement::body;
+use crate::config::settings::Login;
+use crate::model::Container;
+use crate::model::ContainerId;
+use crate::model::ContainerName;
+use crate::model::LABEL_PROJECT;
+use crate::model::LABEL_ROLE;
+use crate::model::Platform;
+use crate::model::ProjectName;
+use crate::model::ROLE_TEST;
+
+/// How long the last output may take to arrive when the container has ended.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// What the init says if the image has no shell, and the exit code that goes with it.
+const NO_SHELL: &[u8] = b"exec sh failed: No such file or directory";
+const NOT_FOUND: i64 = 127;
+
+/// A throwaway container and what runs in it.
+pub struct Sandbox<'a> {
+    /// The project, as a label.
+    pub project: &'a ProjectName,
+    /// The container's name.
+    pub name: &'a ContainerName,
+    /// The image, by id or reference; one that is not on this machine is pulled.
+    pub image: &'a str,
+    /// The platform for which it is pulled; the engine's own if left out.
+    pub platform: Option<&'a Platform>,
+    /// The login with which it is pulled.
+    pub login: Option<&'a Login>,
+    /// What `sh -ec` runs.
+    pub script: &'a str,
+    /// What is unpacked into the working directory before.
+    pub tree: Option<TarStream>,
+    /// The working directory, an absolute path; it is made if the image does not have it.
+    pub workdir: &'a str,
+    /// Environment variables beside the image's own.
+    pub env: &'a BTreeMap<String, String>,
+    /// Labels beside the project and the role.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The user, as `docker run --user` takes it; the image's own if left out.
+    pub user: Option<&'a str>,
+    /// What it may use.
+    pub limits: SandboxLimits,
+}
+
+/// What a throwaway container may use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SandboxLimits {
+    /// Memory in bytes, swap included. A kernel that cannot limit it is told to the output.
+    pub memory: Option<u64>,
+    /// Processors, such as 1.5.
+    pub cpus: Option<f64>,
+    /// Processes and threads.
+    pub processes: Option<u32>,
+    /// The most time that the pull and then the script may take, each.
+    pub time: Duration,
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxEnd {
+    /// By itself; 0 is success.
+    Exited(i64),
+    /// The kernel killed it, or a part of it, for want of memory.
+    OutOfMemory,
+    /// It was killed at its time limit.
+    TimedOut,
+}
+
+/// A script that could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The image has no `sh`.
+    #[error("the image {0} has no `sh`, which runs the commands; choose an image with a shell")]
+    NoShell(String),
+    /// The tree could not be read.
+    #[error("the files could not be copied into the test container: {0}")]
+    Tree(String),
+    /// The engine or the registry.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+}
+
+impl Docker {
+    /// Runs a script in a throwaway container; what it writes goes to `out` as it comes.
+    ///
+    /// # Errors
+    /// See [`SandboxError`]. A script that fails is not an error.
+    pub async fn run_sandbox(
+        &self,
+        mut sandbox: Sandbox<'_>,
+        out: Output<'_>,
+    ) -> Result<SandboxEnd, SandboxError> {
+        self.have_image(&sandbox, out).await?;
+        let (id, warnings) = self.create_from(sandbox.name, body(&sandbox)).await?;
+        let mut guard = Removal { docker: self.clone(), id: Some(id.clone()) };
+        for warning in warnings {
+            out(format!("docker: {warning}\n").as_bytes());
+        }
+        let tree = sandbox.tree.take();
+        let end = self.run_in(&id, &sandbox, tree, out).await;
+        let removed = self.remove(&id, true).await;
+        if removed.is_ok() {
+            guard.id = None;
+        }
+        let end = end?;
+        removed?;
+        Ok(end)
+    }
+
+    /// Removes what test stages of the project left behind when the agent was killed: containers and images.
+    /// Returns the names of what was removed. To be called only while no test of the project runs.
+    ///
+    /// # Errors
+    /// `Unreachable`, `TimedOut`, `Refused`.
+    pub async fn remove_leftovers(&self, project: &ProjectName) -> Result<Vec<String>, DockerError> {
+        let mut removed = Vec::new();
+        let is_test = |c: &Container| c.labels.get(LABEL_ROLE).is_some_and(|role| role == ROLE_TEST);
+        for container in self.containers_of(project).await?.into_iter().filter(is_test) {
+            self.remove(&container.id, true).await?;
+            removed.push(container.name);
+        }
+        let mut images = self.image_ids("label", format!("{LABEL_PROJECT}={project}")).await?;
+        let of_tests = self.image_ids("label", format!("{LABEL_ROLE}={ROLE_TEST}")).await?;
+        images.retain(|id| of_tests.contains(id));
+        for image in images {
+            match self.remove_image(&image).await? {
+                ImageRemoval::Removed => removed.push(image),
+                ImageRemoval::InUse | ImageRemoval::Absent => {}
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn have_image(&self, sandbox: &Sandbox<'_>, out: Output<'_>) -> Result<(), DockerError> {
+        if self.image(sandbox.image).await?.is_some() {
+            return Ok(());
+        }
+        let reference: ImageReference = sandbox.image.parse().map_err(|_| DockerError::NotFound {
+            what: format!("run in image {}", sandbox.image),
+            message: "that is neither an image on this machine nor a name such as `python:3.12-slim`"
+                .to_owned(),
+        })?;
+        self.pull(&reference, sandbox.platform, sandbox.login, sandbox.limits.time, out).await.map(drop)
+    }
+
+    async fn run_in(
+        &self,
+        id: &ContainerId,
+        sandbox: &Sandbox<'_>,
+        tree: Option<TarStream>,
+        out: Output<'_>,
+    ) -> Result<SandboxEnd, SandboxError> {
+        if let Some(tree) = tree {
+            self.copy_in(id, sandbox.workdir, tree, sandbox.limits.time).await?;
+        }
+        self.run_script(id, sandbox, out).await
+    }
+
+    async fn copy_in(
+        &self,
+        id: &ContainerId,
+        workdir: &str,
+        tree: TarStream,
+        limit: Duration,
+    ) -> Result<(), SandboxError> {
+        let unread = Unread::default();
+        let body = body_try_stream(unread.watch(tree));
+        let options = UploadToContainerOptionsBuilder::default().path(workdir).build();
+        let what = format!("copy the files into container {id}");
+        let copied = self
+            .within(limit, &what, async |api| api.upload_to_container(id.as_str(), Some(options), body).await)
+            .await;
+        match unread.message() {
+            Some(message) => Err(SandboxError::Tree(message)),
+            None => Ok(copied?),
+        }
+    }
+
+    async fn run_script(
+        &self,
+        id: &ContainerId,
+        sandbox: &Sandbox<'_>,
+        out: Output<'_>,
+    ) -> Result<SandboxEnd, SandboxError> {
+        let what = format!("attach to container {id}");
+        // Attached before the start, so that not a byte is missed.
+        let options = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
+        let attached =
+            self.short(&what, async |api| api.attach_container(id.as_str(), Some(options)).await).await?;
+        self.start(id).await.map_err(|error| without_shell(error, sandbox.image))?;
+        let ending = tokio::time::timeout(sandbox.limits.time, self.wait_exit(id));
+        let mut transcript = Transcript { pieces: attached.output, out, has_no_shell: false };
+        match transcript.follow(ending).await {
+            Err(_) => Ok(SandboxEnd::TimedOut),
+            Ok(Ok(Ended::Exited { code: NOT_FOUND })) if transcript.has_no_shell => {
+                Err(SandboxError::NoShell(sandbox.image.to_owned()))
+            }
+            Ok(ended) => self.judged(id, ended?).await,
+        }
+    }
+
+    async fn judged(&self, id: &ContainerId, ended: Ended) -> Result<SandboxEnd, SandboxError> {
+        let code = match ended {
+            Ended::Exited { code } => code,
+            Ended::Removed => {
+                let attempt = format!("run the tests in container {id}");
+                return Err(self.attempt(&attempt).broke_off("someone removed the container").into());
+            }
+        };
+        // A script may get over the loss of a process; then it was not memory that it failed for.
+        let is_starved = code != 0 && self.was_starved(id, code).await?;
+        Ok(if is_starved { SandboxEnd::OutOfMemory } else { SandboxEnd::Exited(code) })
+    }
+}
+
+/// What a script writes, on its way to the run log.
+struct Transcript<'a> {
+    pieces: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    out: Output<'a>,
+    has_no_shell: bool,
+}
+
+impl Transcript<'_> {
+    /// Passes the output on until the script has ended, or `ending` is an error.
+    async fn follow<T, E>(&mut self, ending: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut ending = std::pin::pin!(ending);
+        let first = tokio::select! {
+            ended = &mut ending => Some(ended),
+            () = self.pass_on() => None,
+        };
+        match first {
+            Some(Ok(ended)) => {
+                // What a process that was left behind still writes is not waited for.
+                drop(tokio::time::timeout(LAST_WORDS, self.pass_on()).await);
+                Ok(ended)
+            }
+            Some(Err(error)) => Err(error),
+            None => {
+                if let Ok(ended) = tokio::time::timeout(LAST_WORDS, &mut ending).await {
+                    return ended;
+                }
+                // A script may close its output; a broken connection looks the same.
+                (self.out)(b"\ndocker: the output ended before the script; what it still writes is lost\n");
+                ending.await
+            }
+        }
+    }
+
+    async fn pass_on(&mut self) {
+        while let Some(Ok(piece)) = self.pieces.next().await {
+            let bytes = piece.into_bytes();
+            self.has_no_shell |= bytes.windows(NO_SHELL.len()).any(|words| words == NO_SHELL);
+            (self.out)(&bytes);
+        }
+    }
+}
+
+fn without_shell(error: DockerError, image: &str) -> SandboxError {
+    let words = error.to_string();
+    if words.contains("\"sh\"") && words.contains("executable file not found") {
+        SandboxError::NoShell(image.to_owned())
+    } else {
+        SandboxError::Docker(error)
+    }
+}
+
+/// Removes the container if the future that runs it is dropped before its end.
+struct Removal {
+    docker: Docker,
+    id: Option<ContainerId>,
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current()) else { return };
+        let docker = self.docker.clone();
+        runtime.spawn(async move {
+            // What cannot be removed now is found by its label at the next start.
+            drop(docker.remove(&id, true).await);
+        });
+    }
+}
