@@ -1,0 +1,121 @@
+//! What CI must not forget: which commits are judged, and which tags are taken.
+
+use rusqlite::OptionalExtension;
+
+use crate::clients::store::Store;
+use crate::clients::store::StoreError;
+use crate::clients::store::parsed;
+use crate::model::CommitSha;
+use crate::model::Digest;
+use crate::model::ProjectName;
+use crate::model::RunNumber;
+use crate::model::Tag;
+
+/// Why a commit needs no further CI run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its image is in the registry.
+    Pushed {
+        /// The run that pushed it.
+        run: RunNumber,
+    },
+    /// It failed by its own fault.
+    Failed {
+        /// The run in which it failed.
+        run: RunNumber,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Store {
+    /// The commit judged last, so that the first poll after a start can ask "still this one?".
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn last_judged(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
+        self.transact(move |tx| {
+            tx.query_row(
+                "SELECT sha FROM judgements WHERE project = ?1 ORDER BY run DESC LIMIT 1",
+                [project.as_str()],
+                |row| parsed(row, "sha"),
+            )
+            .optional()
+        })
+        .await
+    }
+
+    /// What is known of a commit; `None` if it was never judged.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn verdict(&self, project: ProjectName, sha: CommitSha) -> Result<Option<Verdict>, StoreError> {
+        self.transact(move |tx| {
+            tx.prepare_cached("SELECT * FROM judgements WHERE project = ?1 AND sha = ?2")?
+                .query_row((project.as_str(), sha.as_str()), |row| {
+                    let verdict: String = row.get("verdict")?;
+                    let run: i64 = row.get("run")?;
+                    let run = RunNumber(run.unsigned_abs());
+                    Ok(match verdict.as_str() {
+                        "pushed" => Verdict::Pushed { run },
+                        _ => Verdict::Failed { run, reason: row.get("reason")? },
+                    })
+                })
+                .optional()
+        })
+        .await
+    }
+
+    /// Every tag this machine ever took for a project.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn reserved_tags(&self, project: ProjectName) -> Result<Vec<Tag>, StoreError> {
+        self.transact(move |tx| {
+            tx.prepare("SELECT tag FROM reservations WHERE project = ?1")?
+                .query_map([project.as_str()], |row| parsed(row, "tag"))?
+                .collect()
+        })
+        .await
+    }
+
+    /// Takes a tag for good, before anything is pushed under it. `false` if it was taken before.
+    ///
+    /// # Errors
+    /// The database cannot be written; nothing may be pushed then.
+    pub async fn reserve_tag(
+        &self,
+        project: ProjectName,
+        tag: Tag,
+        run: RunNumber,
+    ) -> Result<bool, StoreError> {
+        self.transact(move |tx| {
+            let rows = tx.execute(
+                "INSERT INTO reservations (project, tag, run) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                (project.as_str(), tag.as_str(), run.0.cast_signed()),
+            )?;
+            Ok(rows == 1)
+        })
+        .await
+    }
+
+    /// Records what the registry holds under a tag that was pushed.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn record_push(
+        &self,
+        project: ProjectName,
+        tag: Tag,
+        digest: Digest,
+    ) -> Result<(), StoreError> {
+        self.transact(move |tx| {
+            tx.execute(
+                "UPDATE reservations SET digest = ?3 WHERE project = ?1 AND tag = ?2",
+                (project.as_str(), tag.as_str(), digest.as_str()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,217 @@
+//! The state that survives: an SQLite database in the state folder. Gives and takes our nouns.
+//!
+//! Write-ahead log with `synchronous = FULL`: when a call returns, what it wrote survives a power cut.
+//! Every public method is one transaction. The calls run on the blocking pool, one at a time.
+
+mod ci;
+mod deployments;
+mod outbox;
+mod runs;
+
+pub use ci::Verdict;
+pub use deployments::Deployment;
+pub use deployments::Quarantined;
+pub use outbox::Filer;
+pub use outbox::Filing;
+pub use outbox::Queued;
+pub use runs::Begun;
+pub use runs::RunRow;
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono::SecondsFormat;
+use chrono::Utc;
+use rusqlite::Connection;
+use rusqlite::OpenFlags;
+use rusqlite::Transaction;
+use rusqlite::TransactionBehavior;
+
+const SCHEMA: &str = include_str!("schema.sql");
+const SCHEMA_VERSION: i64 = 1;
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no database yet: no agent has run with this state folder.
+    #[error(
+        "there is no database at {0}: has `homeport run` or `homeport once` been started with this config?"
+    )]
+    Absent(PathBuf),
+    /// It cannot be opened or is damaged.
+    #[error("open the database {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's or the system's reason.
+        source: anyhow::Error,
+    },
+    /// It was written by a newer homeport.
+    #[error(
+        "the database {path} has schema {found}, this homeport knows up to {SCHEMA_VERSION}: install the newer homeport again"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+    },
+    /// A read or write failed, for instance on a full disk.
+    #[error("use the database")]
+    Use(#[from] rusqlite::Error),
+    /// The agent is shutting down.
+    #[error("the database is closed")]
+    Closed,
+}
+
+/// The database. Clones share one connection.
+#[derive(Debug, Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Store {
+    /// Opens the database of a state folder, making both where they are missing.
+    ///
+    /// # Errors
+    /// The folder cannot be made or written, or the file is damaged or too new.
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = Self::path(state_dir);
+        let failed = |source: anyhow::Error| StoreError::Open { path: path.clone(), source };
+        std::fs::create_dir_all(state_dir).map_err(|e| failed(e.into()))?;
+        // The file holds container environments and mail: for the agent's user alone. SQLite gives its
+        // journals the same mode.
+        std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| failed(e.into()))?;
+        let connection = Connection::open(&path).map_err(|e| failed(e.into()))?;
+        Self::prepare(&connection).map_err(|e| failed(e.into()))?;
+        let store = Self { connection: Arc::new(Mutex::new(connection)) };
+        store.migrate(&path)?;
+        Ok(store)
+    }
+
+    /// Opens the database for looking only, beside an agent or without one.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged, unreadable or too new.
+    pub fn open_to_look(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = Self::path(state_dir);
+        let failed = |source: anyhow::Error| StoreError::Open { path: path.clone(), source };
+        match path.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(StoreError::Absent(path)),
+            Err(e) => return Err(failed(e.into())),
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|e| failed(e.into()))?;
+        connection.busy_timeout(BUSY).map_err(|e| failed(e.into()))?;
+        let found: i64 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(|e| failed(e.into()))?;
+        match found {
+            0 => Err(StoreError::Absent(path)),
+            found if found > SCHEMA_VERSION => Err(StoreError::TooNew { path, found }),
+            _ => Ok(Self { connection: Arc::new(Mutex::new(connection)) }),
+        }
+    }
+
+    /// Where the database of a state folder is.
+    pub fn path(state_dir: &Path) -> PathBuf {
+        state_dir.join("homeport.db")
+    }
+
+    fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "foreign_keys", true)
+    }
+
+    fn migrate(&self, path: &Path) -> Result<(), StoreError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > SCHEMA_VERSION {
+            return Err(StoreError::TooNew { path: path.to_owned(), found });
+        }
+        if found == 0 {
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Runs one transaction on the blocking pool. Where a panic unwinds, it leaves the connection usable: the
+    /// transaction is rolled back on the way.
+    async fn transact<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let connection = Arc::clone(&self.connection);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let transaction = connection.transaction()?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        });
+        done.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// How much of the database is kept in memory, in KiB. A few rows are read per run; the system's own cache has
+/// the rest.
+const CACHE_KIB: i64 = 64;
+
+/// How long a reader and a writer of two processes wait for each other.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// A time in the one form in which the database keeps it, which sorts as text.
+fn stamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Reads a column whose text is one of our nouns.
+fn parsed<T>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: String = row.get(column)?;
+    text.parse().map_err(|e| conversion(Box::new(e)))
+}
+
+/// Reads a column that may be NULL and whose text is one of our nouns.
+fn parsed_opt<T>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<Option<T>>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(|e| conversion(Box::new(e)))).transpose()
+}
+
+/// Reads a column that holds JSON.
+fn from_json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|e| conversion(Box::new(e)))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
+    serde_json::to_string(value).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
+
+fn conversion(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error)
+}
