@@ -1,0 +1,276 @@
+//! Tests on the host: real processes that behave, fork, hide and refuse to die.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+
+use homeport::ci::script::script;
+use homeport::clients::process::HostExit;
+use homeport::clients::process::HostRun;
+use homeport::clients::process::passed_on;
+use homeport::clients::process::run_host;
+use homeport::model::RunNumber;
+use tempfile::TempDir;
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+struct Place {
+    dir: TempDir,
+    home: PathBuf,
+    tmp: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        Self { home: dir.path().join("home"), tmp: dir.path().join("tmp"), dir }
+    }
+
+    fn run<'a>(&'a self, script: &'a str) -> HostRun<'a> {
+        HostRun {
+            number: RunNumber(42),
+            script,
+            dir: self.dir.path(),
+            home: &self.home,
+            tmp: &self.tmp,
+            env: passed_on(),
+            timeout: PLENTY,
+            grace: PLENTY,
+        }
+    }
+
+    /// The process whose number a script wrote into `file`.
+    fn pid(&self, file: &str) -> Option<u32> {
+        std::fs::read_to_string(self.dir.path().join(file)).ok()?.trim().parse().ok()
+    }
+}
+
+async fn outcome(run: HostRun<'_>) -> (HostExit, String) {
+    let output = Mutex::new(Vec::new());
+    let exit = run_host(&run, &|bytes| output.lock().unwrap().extend_from_slice(bytes)).await.unwrap();
+    (exit, String::from_utf8(output.into_inner().unwrap()).unwrap())
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, fields)| !fields.trim_start().starts_with('Z'))
+}
+
+fn commands(commands: &[&str]) -> String {
+    script(&commands.iter().map(|&c| c.to_owned()).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn commands_are_shown_and_their_output_and_errors_keep_their_order() {
+    let place = Place::new();
+    let script = commands(&["echo out; echo err >&2; echo out", "cd /; export A='50%'", "echo \"$PWD $A\""]);
+    let (exit, output) = outcome(place.run(&script)).await;
+    assert_eq!(exit, HostExit::Code(0));
+    assert!(exit.is_success());
+    insta::assert_snapshot!(output, @r#"
+    + echo out; echo err >&2; echo out
+    out
+    err
+    out
+    + cd /; export A='50%'
+    + echo "$PWD $A"
+    / 50%
+    "#);
+}
+
+#[tokio::test]
+async fn the_first_failure_ends_the_script_with_its_own_code() {
+    for failing in ["exit 7", "(exit 7)", "cd / && (exit 7) && true", "false || (exit 7)", "(exit 7) && true"]
+    {
+        let script = commands(&["true", failing, "echo not reached"]);
+        let place = Place::new();
+        let (exit, output) = outcome(place.run(&script)).await;
+        assert_eq!(exit, HostExit::Code(7), "{failing}");
+        assert!(!output.contains("\nnot reached"), "{failing}: {output}");
+    }
+}
+
+#[tokio::test]
+async fn no_command_can_break_out_of_its_quotes() {
+    let shells = ["dash", "bash", "busybox sh"];
+    let odd =
+        ["'", "\"", "echo \\", "echo '%s' \"%d\" 100%", "echo a\necho b", "if true", "`", "$(", "# note"];
+    for shell in shells {
+        for command in odd {
+            let script = commands(&[command, "echo next"]);
+            let program = format!("{shell} -c \"$1\"");
+            let output =
+                std::process::Command::new("sh").args(["-c", &program, "sh", &script]).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let shown = format!("+ {}\n", command.replace('\n', "\n> "));
+            assert!(text.starts_with(&shown), "{shell}: {command}: {text}");
+            assert_eq!(
+                text.ends_with("+ echo next\nnext\n"),
+                output.status.success(),
+                "{shell}: {command}: {text}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_environment_is_scrubbed() {
+    let place = Place::new();
+    let (_, output) = outcome(place.run("env")).await;
+    let known = [
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "HOME",
+        "TMPDIR",
+        "CI",
+        "HOMEPORT_RUN",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+    ];
+    for line in output.lines() {
+        let name = line.split_once('=').unwrap().0;
+        assert!(known.contains(&name), "{line}");
+    }
+    assert!(output.contains(&format!("HOME={}\n", place.home.display())));
+    assert!(output.contains("CI=true\n"));
+    assert!(place.tmp.is_dir());
+}
+
+#[tokio::test]
+async fn nothing_can_be_asked_of_a_person() {
+    let place = Place::new();
+    let (exit, output) =
+        outcome(place.run("cat; if (: </dev/tty) 2>/dev/null; then echo a terminal; fi")).await;
+    assert_eq!((exit, output.as_str()), (HostExit::Code(0), ""));
+}
+
+#[tokio::test]
+async fn the_strict_umask_of_the_service_does_not_reach_the_tests() {
+    if std::env::var_os("HAS_STRICT_UMASK").is_none() {
+        let own_name = "host_process::the_strict_umask_of_the_service_does_not_reach_the_tests";
+        let again = std::process::Command::new("sh")
+            .args(["-c", "umask 027; exec \"$0\" --exact \"$1\""])
+            .arg(std::env::current_exe().unwrap())
+            .arg(own_name)
+            .env("HAS_STRICT_UMASK", "yes")
+            .status()
+            .unwrap();
+        assert!(again.success());
+        return;
+    }
+    let place = Place::new();
+    let (_, output) = outcome(place.run("umask")).await;
+    assert_eq!(output, "0022\n");
+}
+
+#[tokio::test]
+async fn tests_give_way_to_the_service_in_time_and_memory() {
+    let place = Place::new();
+    let (_, output) = outcome(place.run("nice; cat /proc/self/oom_score_adj")).await;
+    let (nice, score) = output.trim_end().split_once('\n').unwrap();
+    assert!(nice.parse::<i32>().unwrap() >= 10, "{nice}");
+    assert_eq!(score, "500");
+}
+
+#[tokio::test]
+async fn a_lot_of_output_comes_through_whole() {
+    let place = Place::new();
+    let count = Mutex::new(0);
+    let run = place.run("head -c 30000000 /dev/zero; echo end");
+    let exit = run_host(&run, &|bytes| *count.lock().unwrap() += bytes.len()).await.unwrap();
+    assert_eq!((exit, count.into_inner().unwrap()), (HostExit::Code(0), 30_000_004));
+}
+
+#[tokio::test]
+async fn at_the_limit_the_whole_tree_goes() {
+    let place = Place::new();
+    let script = "(sleep 1000 & echo $! >child; wait) & echo started; wait";
+    let (exit, output) = outcome(HostRun { timeout: Duration::from_secs(2), ..place.run(script) }).await;
+    assert_eq!(exit, HostExit::TimedOut { limit: Duration::from_secs(2) });
+    assert_eq!(exit.to_string(), "was stopped at its limit of 2 s");
+    assert_eq!(output, "started\n");
+    assert!(!is_alive(place.pid("child").unwrap()));
+}
+
+#[tokio::test]
+async fn at_the_limit_a_process_may_still_say_why() {
+    let place = Place::new();
+    let script = "trap 'echo dumping stacks; exit 3' TERM; sleep 1000 & wait";
+    let (exit, output) = outcome(HostRun { timeout: Duration::from_secs(2), ..place.run(script) }).await;
+    assert!(matches!(exit, HostExit::TimedOut { .. }));
+    assert_eq!(output, "dumping stacks\n");
+}
+
+#[tokio::test]
+async fn who_ignores_the_request_to_end_is_killed() {
+    let place = Place::new();
+    let script = "trap '' TERM; echo $$ >stubborn; while :; do sleep 0.1; done";
+    let (timeout, grace) = (Duration::from_secs(2), Duration::from_millis(100));
+    let (exit, _) = outcome(HostRun { timeout, grace, ..place.run(script) }).await;
+    assert!(matches!(exit, HostExit::TimedOut { .. }));
+    assert!(!is_alive(place.pid("stubborn").unwrap()));
+}
+
+#[tokio::test]
+async fn a_daemon_left_behind_neither_holds_up_the_stage_nor_outlives_it() {
+    let place = Place::new();
+    let started = Instant::now();
+    for script in [
+        "sleep 1000 & echo $! >daemon",
+        "setsid sh -c 'echo $$ >daemon; exec sleep 1000' & while ! [ -s daemon ]; do :; done",
+        "env -i sleep 1000 & echo $! >daemon",
+    ] {
+        let (exit, _) = outcome(place.run(script)).await;
+        assert_eq!(exit, HostExit::Code(0), "{script}");
+        assert!(!is_alive(place.pid("daemon").unwrap()), "{script}");
+        std::fs::remove_file(place.dir.path().join("daemon")).unwrap();
+    }
+    assert!(started.elapsed() < PLENTY);
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_takes_its_processes_along() {
+    let place = Place::new();
+    let script = "setsid sh -c 'echo $$ >daemon; exec sleep 1000' & echo $$ >shell; wait";
+    let run = place.run(script);
+    let has_started = async {
+        while place.pid("daemon").is_none() || place.pid("shell").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = run_host(&run, &|_| ()) => panic!("it does not end by itself"),
+        () = has_started => {}
+    }
+    for file in ["daemon", "shell"] {
+        let pid = place.pid(file).unwrap();
+        let deadline = Instant::now() + PLENTY;
+        while is_alive(pid) {
+            assert!(Instant::now() < deadline, "{file} is still alive");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_death_by_a_signal_is_told_from_a_failure() {
+    let place = Place::new();
+    let (exit, _) = outcome(place.run("kill -9 $$")).await;
+    assert_eq!(exit, HostExit::Signal(9));
+    assert!(!exit.is_success());
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_named() {
+    let place = Place::new();
+    let run = HostRun { dir: Path::new("/nowhere/at/all"), ..place.run("true") };
+    let error = run_host(&run, &|_| ()).await.unwrap_err();
+    assert!(format!("{error:#}").contains("/nowhere/at/all"), "{error:#}");
+}
