@@ -1,0 +1,105 @@
+//! Stage `checkout`: the files of exactly one commit, in a folder of their own that goes when the run ends.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::clients::git::GitError;
+use crate::config::settings::SourceSettings;
+use crate::model::Blame;
+use crate::model::Commit;
+use crate::model::Stage;
+use crate::model::StageError;
+use crate::run::Run;
+use crate::run::failed;
+
+/// The files of one commit. Made only by [`checkout`].
+#[derive(Debug)]
+pub struct Checkout {
+    commit: Commit,
+    tree: WorkTree,
+}
+
+impl Checkout {
+    /// The commit.
+    pub const fn commit(&self) -> &Commit {
+        &self.commit
+    }
+
+    /// The folder with its files, without `.git`.
+    pub fn tree(&self) -> &Path {
+        self.tree.path()
+    }
+}
+
+/// A folder that is removed when it is no longer needed.
+#[derive(Debug)]
+pub struct WorkTree {
+    path: PathBuf,
+}
+
+impl WorkTree {
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn of(run: &Run, what: &str) -> anyhow::Result<Self> {
+        let path = run.clients.trees_dir.join(format!("{}-{}-{what}", run.project.name, run.number));
+        std::fs::create_dir_all(&path).with_context(|| format!("make the folder {}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for WorkTree {
+    fn drop(&mut self) {
+        let path = std::mem::take(&mut self.path);
+        // A large tree takes its time to remove. What is left behind by a kill goes at the next start.
+        let remove = move || std::fs::remove_dir_all(&path);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => drop(remove()),
+        }
+    }
+}
+
+/// Lays out the files of a commit.
+///
+/// # Errors
+/// GitHub or the disk failed; or the commit is gone, since the branch was rewritten meanwhile.
+pub async fn checkout(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Checkout, StageError> {
+    let tree = lay_out(run, source, commit, "tree").await?;
+    Ok(Checkout { commit: commit.clone(), tree })
+}
+
+/// A second, separate copy of a checkout's files, for tests that may leave their traces in it.
+///
+/// # Errors
+/// As for [`checkout`].
+pub async fn copy(run: &Run, source: &SourceSettings, checkout: &Checkout) -> Result<WorkTree, StageError> {
+    lay_out(run, source, &checkout.commit, "test").await
+}
+
+/// An empty folder for the run's own use, such as a private home for tests.
+///
+/// # Errors
+/// The disk failed.
+pub fn scratch(run: &Run) -> Result<WorkTree, StageError> {
+    WorkTree::of(run, "scratch").map_err(failed(Stage::Test, Blame::World))
+}
+
+async fn lay_out(
+    run: &Run,
+    source: &SourceSettings,
+    commit: &Commit,
+    what: &str,
+) -> Result<WorkTree, StageError> {
+    let tree = WorkTree::of(run, what).map_err(failed(Stage::Checkout, Blame::World))?;
+    let output = run.log.output(Stage::Checkout);
+    let git = &run.clients.git;
+    git.checkout(&run.project.name, &source.repository, &source.branch, &commit.sha, tree.path(), &output)
+        .await
+        .map_err(failed::<GitError>(Stage::Checkout, Blame::World))?;
+    Ok(tree)
+}

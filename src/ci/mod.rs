@@ -1,0 +1,71 @@
+//! Continuous integration: one commit, from the branch it was found on to an image in the registry.
+//!
+//! [`Commit`] → [`checkout`] → [`Checkout`](checkout::Checkout) → [`test`](mod@test) →
+//! [`TestedCheckout`](test::TestedCheckout) → [`build`] → [`Image`](build::Image) → [`push`] →
+//! [`Release`]. Each noun can be made by its stage alone, so an untested tree cannot be built and an
+//! unbuilt image cannot be pushed.
+
+pub mod archive;
+pub mod build;
+pub mod checkout;
+pub mod context;
+pub mod detect;
+pub mod dockerignore;
+pub mod push;
+pub mod script;
+pub mod test;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::settings::SourceSettings;
+use crate::model::Commit;
+use crate::model::CommitSha;
+use crate::model::Outcome;
+use crate::model::Release;
+use crate::model::RunReport;
+use crate::model::Stage;
+use crate::model::StageError;
+use crate::run::Run;
+
+/// Takes a commit to a pushed image, or to the stage that stopped it.
+///
+/// When `cancelled` fires, the stage is dropped where it stands, which ends its processes and containers;
+/// the commit is not judged and will be taken up again.
+pub async fn run(
+    run: &Run,
+    source: &SourceSettings,
+    sha: CommitSha,
+    cancelled: &CancellationToken,
+) -> RunReport {
+    let commit = describe(run, source, sha).await;
+    run.is_about(commit.clone());
+    let outcome = tokio::select! {
+        result = stages(run, source, &commit) => match result {
+            Ok(release) => Outcome::Pushed(release),
+            Err(error) => Outcome::Failed(run.failure(&error)),
+        },
+        () = cancelled.cancelled() => Outcome::Interrupted(run.current_stage().unwrap_or(Stage::Checkout)),
+    };
+    run.report(None, None, outcome)
+}
+
+async fn stages(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Release, StageError> {
+    let checkout = run.stage(Stage::Checkout, checkout::checkout(run, source, commit)).await?;
+    let tested = run.stage(Stage::Test, test::test(run, source, checkout)).await?;
+    let image = run.stage(Stage::Build, build::build(run, source, tested)).await?;
+    run.stage(Stage::Push, push::push(run, source, image)).await
+}
+
+/// What GitHub says of a commit. Message and author are for people: not knowing them stops nothing.
+async fn describe(run: &Run, source: &SourceSettings, sha: CommitSha) -> Commit {
+    match run.clients.github.commit(&source.repository, &sha).await {
+        Ok(commit) => {
+            run.log.header(&format!("commit {}: {} ({})", commit.sha.short(), commit.subject, commit.author));
+            commit
+        }
+        Err(error) => {
+            run.log.header(&format!("GitHub does not describe the commit: {error:#}"));
+            Commit::unknown(sha)
+        }
+    }
+}
