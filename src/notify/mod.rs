@@ -1,0 +1,214 @@
+//! What is worth a mail, and the outbox that survives a restart and an outage. A run's end, what follows
+//! from it and the mail about it are recorded together; sending is a matter of its own, in `outbox`, and fails
+//! no run.
+
+mod outbox;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::DateTime;
+use chrono::Utc;
+
+use crate::clients::Clients;
+use crate::clients::clock::Clock;
+use crate::clients::mailer::Mailer;
+use crate::clients::mailer::OutgoingMail;
+use crate::clients::store::Deployment;
+use crate::clients::store::Filer;
+use crate::clients::store::Filing;
+use crate::clients::store::Queued;
+use crate::config::settings::EmailSettings;
+use crate::config::settings::Settings;
+use crate::event::Source;
+use crate::fold::FailureMemory;
+use crate::fold::Role;
+use crate::fold::Verdict;
+use crate::mail_text::Affected;
+use crate::mail_text::Mail;
+use crate::mail_text::Outage;
+use crate::mail_text::Surroundings;
+use crate::mail_text::outage_mail;
+use crate::mail_text::recovery_mail;
+use crate::mail_text::run_mail;
+use crate::mail_text::trial_mail;
+use crate::model::ProjectName;
+use crate::model::Release;
+use crate::model::RunReport;
+
+/// Writes the owner's mail. Made anew from the settings whenever it is needed.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    clients: Arc<Clients>,
+    journal: slog::Logger,
+    is_wanted: bool,
+    deploying: Vec<ProjectName>,
+}
+
+impl Notifier {
+    /// A notifier in these settings.
+    pub fn new(settings: &Settings, clients: Arc<Clients>, journal: slog::Logger) -> Self {
+        let deploying =
+            settings.projects.iter().filter(|p| p.deploy.is_some()).map(|p| p.name.clone()).collect();
+        Self { clients, journal, is_wanted: settings.email.is_some(), deploying }
+    }
+
+    /// Records the end of a CI run, with the mail about it if it is worth one.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn finish_ci(&self, report: RunReport) -> anyhow::Result<RunReport> {
+        let filer = self.filer(&report).await;
+        self.clients.store.finish_ci(report.clone(), filer).await.context("record the end of the run")?;
+        Ok(report)
+    }
+
+    /// Records the end of a CD run, with the deployment it made and the mail about it.
+    ///
+    /// # Errors
+    /// The database cannot be used.
+    pub async fn finish_cd(
+        &self,
+        report: RunReport,
+        deployed: Option<Deployment>,
+    ) -> anyhow::Result<RunReport> {
+        let filer = self.filer(&report).await;
+        let finished = self.clients.store.finish_cd(report.clone(), deployed, filer).await;
+        finished.context("record the end of the run")?;
+        Ok(report)
+    }
+
+    /// Tells that a source has not been polled for a while.
+    pub async fn outage(
+        &self,
+        project: &ProjectName,
+        source: Source,
+        since: DateTime<Utc>,
+        failures: u32,
+        error: &str,
+    ) {
+        let outage = (source, since, failures, error);
+        self.tell_outage(project, "outage", outage, outage_mail).await;
+    }
+
+    /// Tells that it can be polled again.
+    pub async fn recovery(&self, project: &ProjectName, source: Source, since: DateTime<Utc>, failures: u32) {
+        let now = self.clients.clock.now();
+        let outage = (source, since, failures, "");
+        self.tell_outage(project, "recovery", outage, |outage| recovery_mail(outage, now)).await;
+    }
+
+    /// What the end of this run leaves for the owner, to be found out when it is recorded.
+    async fn filer(&self, report: &RunReport) -> Filer {
+        let previous = self.serving_by_records(&report.project).await;
+        let role = if self.deploying.contains(&report.project) { Role::Deploys } else { Role::OnlyBuilds };
+        let (report, journal, is_wanted) = (report.clone(), self.journal.clone(), self.is_wanted);
+        Box::new(move |mut memory: FailureMemory| {
+            let verdict = memory.judge(&report, role);
+            let mail = match verdict {
+                Verdict::Mail { repeats, fixed } if is_wanted => {
+                    let host = host_name();
+                    let around =
+                        Surroundings { host: &host, role, previous: previous.as_ref(), repeats, fixed };
+                    let id = message_id(&host, &report.number, report.outcome.word());
+                    Some(queued(run_mail(&report, &around), &id, &report))
+                }
+                Verdict::Fold { times } => {
+                    let project = &report.project;
+                    slog::info!(
+                        journal,
+                        "{project}: the same failure as before, not mailed again ({times} times)"
+                    );
+                    None
+                }
+                Verdict::Mail { .. } | Verdict::Silent => None,
+            };
+            Filing { memory, mail }
+        })
+    }
+
+    async fn tell_outage(
+        &self,
+        project: &ProjectName,
+        what: &str,
+        (source, since, failures, last_error): (Source, DateTime<Utc>, u32, &str),
+        text: impl FnOnce(&Outage<'_>) -> Mail,
+    ) {
+        slog::warn!(self.journal, "{project}: {what} of {source}: {failures} failed polls since {since}");
+        if !self.is_wanted {
+            return;
+        }
+        let host = host_name();
+        let affected =
+            [Affected { project: project.clone(), serving: self.serving_by_records(project).await }];
+        let outage = Outage { host: &host, source, affected: &affected, since, failures, last_error };
+        let mail = text(&outage);
+        let about = format!("{project}.{}.{}", source.to_string().replace(' ', "-"), since.timestamp());
+        let queued = Queued {
+            message_id: message_id(&host, &about, what),
+            happened_at: self.clients.clock.now(),
+            subject: mail.subject,
+            text: mail.text,
+            html: mail.html,
+            log: None,
+            urgent: mail.urgent,
+            attempts: 0,
+        };
+        if let Err(error) = self.clients.store.enqueue(queued).await {
+            slog::error!(self.journal, "cannot keep the mail about the {what}: {error:#}");
+        }
+    }
+
+    async fn serving_by_records(&self, project: &ProjectName) -> Option<Release> {
+        self.clients.store.current(project.clone()).await.ok().flatten().map(|deployment| deployment.release)
+    }
+}
+
+/// Sends a test mail at once.
+///
+/// # Errors
+/// What the mail server says, with the way out.
+pub async fn send_test_mail(email: &EmailSettings, projects: &[ProjectName]) -> anyhow::Result<()> {
+    let (host, now) = (host_name(), Clock::real().now());
+    let mail = trial_mail(&host, &format!("{}:{}", email.host, email.port), projects, now);
+    let about = now.timestamp_millis();
+    let mail = OutgoingMail {
+        subject: mail.subject,
+        text: mail.text,
+        html: mail.html,
+        attachment: None,
+        message_id: message_id(&host, &about, "test"),
+        urgent: false,
+        date: now,
+    };
+    let sent = Mailer::new(email)?.send(&mail).await?;
+    match sent.refused.first() {
+        Some(refused) => anyhow::bail!("{refused}"),
+        None => Ok(()),
+    }
+}
+
+fn queued(mail: Mail, message_id: &str, report: &RunReport) -> Queued {
+    Queued {
+        message_id: message_id.to_owned(),
+        happened_at: report.finished_at,
+        subject: mail.subject,
+        text: mail.text,
+        html: mail.html,
+        log: Some(report.log.clone()),
+        urgent: mail.urgent,
+        attempts: 0,
+    }
+}
+
+/// The same for every attempt at the same mail.
+fn message_id(host: &str, about: &impl std::fmt::Display, what: &str) -> String {
+    let host: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+    format!("homeport.{about}.{what}@{host}")
+}
+
+/// What this machine is called.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
