@@ -1,0 +1,85 @@
+//! One question to one source, from its address to an answer in our own words.
+
+use anyhow::Context;
+
+use crate::cd::release_of;
+use crate::clients::Clients;
+use crate::clients::github;
+use crate::clients::hub::HubError;
+use crate::config::settings::ProjectSettings;
+use crate::decide::nothing_newer_can_follow;
+use crate::event::Head;
+use crate::event::Listing;
+use crate::event::PollFailure;
+use crate::model::CommitSha;
+use crate::model::Digest;
+use crate::model::ListedTag;
+use crate::model::Tag;
+
+/// Asks GitHub where the project's branch stands.
+pub(super) async fn ask_github(
+    clients: &Clients,
+    settings: &ProjectSettings,
+    seen: Option<CommitSha>,
+) -> Result<Head, PollFailure> {
+    let Some(source) = &settings.source else {
+        return Ok(Head { moved_to: None, renamed_to: None, budget: None });
+    };
+    let answer = clients.github.head(&source.repository, &source.branch, seen.as_ref()).await;
+    match answer {
+        Ok(answer) => Ok(Head {
+            moved_to: match answer.head {
+                github::Head::Unchanged => None,
+                github::Head::At(sha) => Some(sha),
+            },
+            renamed_to: answer.moved_to,
+            budget: answer.budget,
+        }),
+        Err(error) => Err(PollFailure { not_before: error.not_before(), reason: chain(error) }),
+    }
+}
+
+/// Asks Docker Hub what there is, and Docker what it must fit and what it would replace.
+pub(super) async fn ask_hub(clients: &Clients, settings: &ProjectSettings) -> Result<Listing, PollFailure> {
+    let local = async {
+        let platform = match settings.platform.as_deref().and_then(|text| text.parse().ok()) {
+            Some(platform) => platform,
+            None => clients.platform().await?,
+        };
+        let name = settings.deploy.as_ref().map(|deploy| deploy.spec.name.as_str());
+        let standing = match name {
+            Some(name) => clients.docker.inspect(name).await?,
+            None => None,
+        };
+        anyhow::Ok((platform, standing.as_ref().and_then(release_of)))
+    };
+    let (platform, serving) =
+        local.await.map_err(|error| PollFailure { reason: format!("{error:#}"), not_before: None })?;
+    let enough =
+        |tags: &[ListedTag]| serving.as_ref().is_some_and(|now| nothing_newer_can_follow(tags, &now.tag));
+    match clients.hub.tags(&settings.image, enough).await {
+        Ok(tags) => Ok(Listing { tags, platform, serving }),
+        // Before this machine's first push there is nothing to list, and nothing to change either.
+        Err(HubError::NotFound { .. } | HubError::Empty { .. })
+            if settings.source.is_some() && serving.is_none() =>
+        {
+            Ok(Listing { tags: Vec::new(), platform, serving })
+        }
+        Err(error) => Err(PollFailure { not_before: error.not_before(), reason: chain(error) }),
+    }
+}
+
+/// Asks the registry itself what a tag stands for.
+pub(super) async fn digest_of(
+    clients: &Clients,
+    settings: &ProjectSettings,
+    tag: &Tag,
+) -> anyhow::Result<Digest> {
+    let digest = clients.registry_digest(&settings.image, tag).await?;
+    digest
+        .with_context(|| format!("Docker Hub lists {}:{tag}, the registry does not have it", settings.image))
+}
+
+fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}

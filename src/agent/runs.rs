@@ -1,0 +1,211 @@
+//! Starting what is due, one run at a time in each lane, and taking in how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::Agent;
+use crate::agent::Life;
+use crate::agent::job::Job;
+use crate::agent::job::NotEnded;
+use crate::agent::job::perform;
+use crate::agent::project::Awaited;
+use crate::event::Event;
+use crate::event::Source;
+use crate::model::Blame;
+use crate::model::Outcome;
+use crate::model::ProjectName;
+use crate::model::RunKind;
+use crate::model::RunReport;
+use crate::model::Trigger;
+use crate::queue::Lane;
+use crate::queue::Priority;
+use crate::queue::Requested;
+
+impl Agent {
+    /// Lets a job wait for its turn, and starts it if it is its turn.
+    pub(super) fn request(&mut self, lane: Lane, name: &ProjectName, priority: Priority, job: Job) {
+        match self.queue.request(lane, name.clone(), priority, job) {
+            Requested::Queued | Requested::GivenBack(_) => {}
+            Requested::Replaced(Job::Commit { sha, .. }) => {
+                slog::info!(
+                    self.shared.journal,
+                    "{name}: {} waited and is replaced by a newer commit",
+                    sha.short()
+                );
+            }
+            Requested::Replaced(Job::Image { release, .. }) => {
+                slog::info!(self.shared.journal, "{name}: {release} waited and is replaced by a newer image");
+            }
+            Requested::Replaced(Job::Recover { .. } | Job::TakeBack { .. }) => {}
+        }
+        self.start_what_waits();
+    }
+
+    /// Starts what is next in each lane that is free.
+    pub(super) fn start_what_waits(&mut self) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        for lane in [Lane::Ci, Lane::Cd] {
+            while let Some((name, job)) = self.queue.start_next(lane) {
+                if self.projects.contains_key(&name) {
+                    self.start(lane, &name, job);
+                    break;
+                }
+                // Its project was taken out of the configuration while it waited.
+                self.queue.finished(lane);
+            }
+        }
+    }
+
+    fn start(&mut self, lane: Lane, name: &ProjectName, job: Job) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        match &job {
+            Job::Commit { sha, .. } => project.building = Some(sha.clone()),
+            Job::Image { release, .. } => {
+                project.deploying = Some(release.clone());
+                project.stop_watching();
+            }
+            Job::Recover { .. } | Job::TakeBack { .. } => project.stop_watching(),
+        }
+        let settings = Arc::clone(&project.settings);
+        let (shared, notifier, events) = (self.shared.clone(), self.shared_notifier(), self.events.clone());
+        let (cancelled, name) = (self.stopping.clone(), name.clone());
+        tokio::spawn(async move {
+            let done = perform(&shared, &notifier, settings, job, &cancelled).await;
+            let event = match done {
+                Ok(report) => Event::RunEnded(Box::new(report)),
+                Err(NotEnded::Suspended) => Event::DeploymentSuspended(name),
+                Err(NotEnded::NotBegun(error)) => {
+                    slog::error!(shared.journal, "{name}: the run could not be begun or recorded: {error:#}");
+                    Event::RunLost(name, kind_of(lane))
+                }
+            };
+            // Fails only when the agent is gone.
+            events.send(event).ok();
+        });
+    }
+
+    pub(super) async fn run_ended(&mut self, report: RunReport) {
+        let now = self.now();
+        let jitter = self.jitter();
+        let name = report.project.clone();
+        if report.outcome.failure().is_some() {
+            self.tally.failed_runs += 1;
+        }
+        self.refresh(&name).await;
+        let Some(project) = self.projects.get_mut(&name) else {
+            self.lane_is_free(report.kind);
+            return;
+        };
+        let retry = match report.kind {
+            RunKind::Ci => {
+                project.building = None;
+                &mut project.ci
+            }
+            RunKind::Cd => {
+                project.deploying = None;
+                &mut project.cd
+            }
+        };
+        match &report.outcome {
+            Outcome::Failed(failure) | Outcome::RolledBack { failure } | Outcome::Down(failure)
+                if failure.blame == Blame::World =>
+            {
+                let wait = retry.put_off(now, jitter);
+                self.poll_later(&name, report.kind, wait);
+            }
+            Outcome::Interrupted(_) => self.tally.failed_runs += 1,
+            Outcome::Failed(_) | Outcome::RolledBack { .. } | Outcome::Down(_) => {}
+            Outcome::Pushed(release) => {
+                retry.clear();
+                if project.settings.deploy.is_some() {
+                    project.awaited = Some(Awaited::new(release.tag.clone()));
+                    self.poll(&name, Source::DockerHub, Trigger::OwnPush);
+                }
+            }
+            Outcome::Deployed(_) => retry.clear(),
+        }
+        self.lane_is_free(report.kind);
+        self.sweep_logs(&name);
+        self.after_deployment(&report).await;
+        self.mail_soon();
+        self.look_again(&name, report.kind);
+    }
+
+    /// While a run went on, its source may have moved on.
+    fn look_again(&mut self, name: &ProjectName, kind: RunKind) {
+        match kind {
+            RunKind::Ci => self.poll(name, Source::GitHub, Trigger::Poll),
+            RunKind::Cd => self.poll(name, Source::DockerHub, Trigger::Poll),
+        }
+    }
+
+    pub(super) fn run_lost(&mut self, name: &ProjectName, kind: RunKind) {
+        let now = self.now();
+        let jitter = self.jitter();
+        self.tally.failed_runs += 1;
+        if let Some(project) = self.projects.get_mut(name) {
+            let retry = match kind {
+                RunKind::Ci => {
+                    project.building = None;
+                    &mut project.ci
+                }
+                RunKind::Cd => {
+                    project.deploying = None;
+                    &mut project.cd
+                }
+            };
+            let wait = retry.put_off(now, jitter);
+            self.poll_later(name, kind, wait);
+        }
+        self.lane_is_free(kind);
+    }
+
+    pub(super) fn deployment_suspended(&mut self, name: &ProjectName) {
+        self.recover_later(name);
+        self.lane_is_free(RunKind::Cd);
+    }
+
+    /// Puts a recovery off. A single pass leaves it to the next one.
+    pub(super) fn recover_later(&mut self, name: &ProjectName) {
+        let now = self.now();
+        let jitter = self.jitter();
+        self.tally.unreachable += 1;
+        if let Some(project) = self.projects.get_mut(name) {
+            project.deploying = None;
+            let wait = project.cd.put_off(now, jitter);
+            match self.life {
+                Life::Service => self.send_later(wait, Event::RecoveryDue(name.clone())),
+                Life::OnePass => {}
+            }
+        }
+    }
+
+    /// Asks the source again when a run that the world stopped may be tried again. A single pass does not wait.
+    fn poll_later(&self, name: &ProjectName, kind: RunKind, wait: Duration) {
+        let source = match kind {
+            RunKind::Ci => Source::GitHub,
+            RunKind::Cd => Source::DockerHub,
+        };
+        match self.life {
+            Life::Service => self.send_later(wait, Event::PollDue(name.clone(), source)),
+            Life::OnePass => {}
+        }
+    }
+
+    fn lane_is_free(&mut self, kind: RunKind) {
+        self.queue.finished(match kind {
+            RunKind::Ci => Lane::Ci,
+            RunKind::Cd => Lane::Cd,
+        });
+        self.start_what_waits();
+    }
+}
+
+const fn kind_of(lane: Lane) -> RunKind {
+    match lane {
+        Lane::Ci => RunKind::Ci,
+        Lane::Cd => RunKind::Cd,
+    }
+}
