@@ -1,0 +1,17 @@
+//! Stories: the real agent in the simulated world, from a pushed commit to a proven container.
+
+mod bad_images;
+mod commands;
+mod first_deployments;
+mod github_troubles;
+mod hub_troubles;
+mod mail_troubles;
+mod pushes;
+mod red_commits;
+mod reloads;
+mod restarts;
+mod secrets;
+mod service;
+mod test_places;
+mod voyage;
+mod watches;

@@ -1,0 +1,192 @@
+//! Pushes to a registry that refuses, breaks off, or holds what others pushed: one content per number, ever.
+
+use serde_json::json;
+
+use crate::world::World;
+use crate::world::app::App;
+use crate::world::assertions::eventually;
+use crate::world::hub::Lag;
+use crate::world::hub::ListedTag;
+use crate::world::registry::Fault;
+
+/// A push that fails, whatever the reason: the old version serves, the world is to blame, the number is gone.
+async fn is_tried_again_under_the_next_number(world: &World, break_it: impl FnOnce(&World)) {
+    let one = world.deploy_page("hello one").await;
+    world.repo.commit_page("hello two").await;
+    break_it(world);
+
+    world.agent.once().await.expect_code(1);
+
+    world.expect_untouched(&one).await;
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1", "3 ci failed at push"]).await;
+    let mail = world.expect_mail("push failed").await;
+    assert!(mail.subject.contains("1 keeps running"), "{}", mail.subject);
+
+    world.registry.clear_faults();
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello two").await;
+    world.expect_mail("FIXED: 3 deployed").await;
+    assert_eq!(world.registry.count_pushes(&world.image(), "3"), 1);
+}
+
+#[tokio::test]
+async fn a_push_refused_before_its_layers_is_tried_again() {
+    let world = World::start().await;
+    is_tried_again_under_the_next_number(&world, |world| {
+        world.registry.fault(Fault::RefuseUpload(403));
+    })
+    .await;
+    world.expect_tags(&["1", "3"]).await;
+    assert_eq!(world.registry.count_pushes(&world.image(), "2"), 0);
+    world
+        .expect_runs(&[
+            "1 ci pushed 1",
+            "2 cd deployed 1",
+            "3 ci failed at push",
+            "4 ci pushed 3",
+            "5 cd deployed 3",
+        ])
+        .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_push_refused_after_its_layers_is_tried_again() {
+    let world = World::start().await;
+    is_tried_again_under_the_next_number(&world, |world| {
+        world.registry.fault(Fault::RefuseManifest(503));
+    })
+    .await;
+    world.expect_tags(&["1", "3"]).await;
+    assert_eq!(world.registry.count_pushes(&world.image(), "2"), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_push_cut_off_after_the_registry_took_it_is_never_repeated_under_its_number() {
+    let world = World::start().await;
+    is_tried_again_under_the_next_number(&world, |world| {
+        world.registry.fault_next(1, Fault::CutAfterManifest);
+    })
+    .await;
+    // The registry has 2, and whether it had it nobody could say: 2 stays what it is.
+    world.expect_tags(&["1", "2", "3"]).await;
+    assert_eq!(world.registry.count_pushes(&world.image(), "2"), 1);
+    // Docker Hub lists it, so it may have been deployed on the way to 3.
+    world.mail.mark_all_read();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_upload_cut_off_in_the_middle_is_tried_again() {
+    let world = World::start().await;
+    is_tried_again_under_the_next_number(&world, |world| {
+        world.registry.wire().cut_uploads_after(Some(900));
+    })
+    .await;
+    assert!(world.registry.count_pushes(&world.image(), "2") <= 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_number_that_docker_hub_does_not_list_yet_is_stepped_over() {
+    let world = World::start().await;
+    world.deploy_page("hello one").await;
+    world.hub.lag(Lag::UntilReleased);
+    world.publish("2", &App::Page("hello stranger".to_owned())).await;
+    world.repo.commit_page("hello two").await;
+
+    let (finished, pushed) = tokio::join!(world.agent.once(), async {
+        let pushed = eventually(async || match world.registry.count_pushes(&world.image(), "3") {
+            1 => Ok(()),
+            _ => Err(format!("{:?}", world.registry.pushes())),
+        });
+        let pushed = pushed.await;
+        world.hub.lag(Lag::None);
+        pushed
+    });
+
+    finished.expect_success();
+    pushed.unwrap();
+    world.expect_serving("hello two").await;
+    world.expect_tags(&["1", "2", "3"]).await;
+    assert_eq!(world.registry.count_pushes(&world.image(), "2"), 1, "the stranger's push, and no other");
+    assert!(world.log_of(3).await.contains("the tag 2 is taken: stepping over it"));
+    world.expect_mail("3 deployed").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn tags_that_are_no_versions_are_ignored() {
+    let world = World::start().await;
+    let one = world.deploy_page("hello one").await;
+    world.publish("nightly", &App::Page("hello stranger".to_owned())).await;
+    for tag in ["latest", "v9", "99-rc1", "2.0.0", "007"] {
+        world.registry.retag(&world.image(), "nightly", tag).await;
+    }
+    world.hub.add_tag(&world.image(), ListedTag::fake("experiment", &["linux/amd64"]));
+
+    world.agent.once().await.expect_success();
+
+    world.expect_untouched(&one).await;
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1"]).await;
+    world.deploy_page("hello two").await;
+    assert_eq!(world.run(4).await.tag.as_deref(), Some("2"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_version_pushed_from_elsewhere_is_deployed_and_the_next_number_follows_it() {
+    let world = World::start().await;
+    world.deploy_page("hello one").await;
+    let digest = world.publish("5", &App::Page("hello five".to_owned())).await;
+
+    world.agent.once().await.expect_success();
+
+    world.expect_serving("hello five").await;
+    world.expect_running(&digest).await;
+    world.expect_mail("5 deployed").await;
+    world.deploy_page("hello six").await;
+    world.expect_tags(&["1", "5", "6"]).await;
+    world
+        .expect_runs(&[
+            "1 ci pushed 1",
+            "2 cd deployed 1",
+            "3 cd deployed 5",
+            "4 ci pushed 6",
+            "5 cd deployed 6",
+        ])
+        .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_tag_that_docker_hub_lists_late_is_deployed_in_the_same_pass() {
+    let world = World::start().await;
+    world.hub.lag(Lag::Listings(2));
+    world.repo.commit_page("hello one").await;
+
+    world.agent.once().await.expect_success();
+
+    world.expect_serving("hello one").await;
+    world.expect_mail("1 deployed").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_image_without_a_repository_of_ours_is_only_deployed() {
+    let world = World::start().await;
+    for key in ["/projects/0/repository", "/projects/0/branch", "/projects/0/test"] {
+        world.agent.unset(key);
+    }
+    world.agent.set("/projects/0/poll", json!({"docker_hub": "500ms"}));
+    world.publish("1", &App::Page("hello stranger".to_owned())).await;
+
+    world.agent.once().await.expect_success();
+
+    world.expect_serving("hello stranger").await;
+    world.expect_runs(&["1 cd deployed 1"]).await;
+    world.expect_mail("1 deployed").await;
+    assert_eq!(world.github.requests().all().len(), 0);
+    world.end().await;
+}
