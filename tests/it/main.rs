@@ -1,0 +1,28 @@
+//! One test binary, so that there is one link step.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod build_context;
+mod config;
+mod config_refusals;
+mod docker_bed;
+mod docker_client;
+mod docker_sandbox;
+mod git_client;
+mod git_server;
+mod github_client;
+mod host_process;
+mod hub_client;
+mod mailer;
+mod probe_client;
+mod readme;
+mod run_log;
+mod schedule;
+mod store;
+mod stories;
+mod stub_server;
+mod swap_model;
+mod systemd_unit;
+mod tidy;
+mod webhook;
+mod world;
+mod world_works;
