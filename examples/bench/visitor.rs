@@ -1,0 +1,100 @@
+//! A visitor of a published port, every 5 ms, with a new connection each time and without waiting for the answers
+//! that are still to come. It has a thread of its own, so that nothing else of the bench delays it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::time::Instant;
+
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+
+const PACE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The visitor on its way. Dropped, it goes home.
+pub struct Visitor {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+    answers: Arc<Mutex<Vec<Answer>>>,
+}
+
+/// A page that came, and when it was there in full.
+#[derive(Clone)]
+struct Answer {
+    at: Instant,
+    page: String,
+}
+
+impl Visitor {
+    /// Visits this port of this machine from now on.
+    pub fn send(port: u16) -> Self {
+        let (stop, answers) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
+        let (stopped, found) = (stop.clone(), Arc::clone(&answers));
+        let visit = move || {
+            let runtime = Builder::new_current_thread().enable_all().build().expect("build a runtime");
+            runtime.block_on(stopped.run_until_cancelled(walk(port, found)));
+        };
+        let thread = std::thread::Builder::new().name("visitor".to_owned()).spawn(visit);
+        Self { stop, thread: Some(thread.expect("start the visitor's thread")), answers }
+    }
+
+    /// Waits until a page with this text was seen.
+    pub async fn wait_for(&self, text: &str, limit: Duration) {
+        let end = Instant::now() + limit;
+        while !self.answers.lock().unwrap().iter().any(|answer| answer.page.contains(text)) {
+            assert!(Instant::now() < end, "the visitor waited {limit:?} in vain for {text:?}");
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
+    /// The time from the last page with the old text to the first with the new one.
+    pub fn gap(&self, old: &str, new: &str) -> Duration {
+        let answers = self.answers.lock().unwrap().clone();
+        let times = |text: &str| {
+            let with: Vec<_> = answers.iter().filter(|a| a.page.contains(text)).map(|a| a.at).collect();
+            with
+        };
+        let last = times(old).into_iter().max().expect("the visitor has seen the old page");
+        let first = times(new).into_iter().min().expect("the visitor has seen the new page");
+        first.saturating_duration_since(last)
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+async fn walk(port: u16, answers: Arc<Mutex<Vec<Answer>>>) {
+    let mut pace = tokio::time::interval(PACE);
+    loop {
+        pace.tick().await;
+        let answers = Arc::clone(&answers);
+        tokio::spawn(async move {
+            if let Ok(Ok(page)) = tokio::time::timeout(PATIENCE, ask(port)).await
+                && page.starts_with("HTTP/1.")
+                && page.contains(" 200 ")
+            {
+                answers.lock().unwrap().push(Answer { at: Instant::now(), page });
+            }
+        });
+    }
+}
+
+async fn ask(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await?;
+    Ok(page)
+}
