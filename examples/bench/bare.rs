@@ -1,5 +1,5 @@
-//! Two prepared containers that take turns at one port, without homeport: the least a swap can cost. One is
-//! stopped and the other started, by the `docker` command line or straight over the engine's socket.
+//! A swap without homeport, the least it can cost: the container that has a port is stopped and a prepared one
+//! started, by the `docker` command line or straight over the engine's socket.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,48 +25,64 @@ pub enum By {
     Socket,
 }
 
-/// The two containers.
+/// The container that has the port, and how the next ones are made.
 pub struct Bare<'a> {
     world: &'a World,
     port: ReservedPort,
-    names: [String; 2],
-    running: usize,
+    turn: u32,
 }
 
 impl<'a> Bare<'a> {
-    /// Makes them from images like the agent's, with the options of the agent's, and starts the first.
+    /// Builds two images like the agent's, and starts a container of the first.
     pub async fn prepare(world: &'a World) -> Self {
-        let port = ReservedPort::find();
-        let names = [0, 1].map(|turn| format!("{}-bare-{turn}", world.prefix()));
-        let publish = format!("{}:{APP_PORT}", port.number());
-        for (turn, name) in names.iter().enumerate() {
-            let image = format!("{name}:1");
-            world.engine.build(&App::Page(page(turn)), &image).await;
-            let options =
-                ["--init", "--publish", &publish, "--log-opt", "max-size=10m", "--log-opt", "max-file=3"];
-            let create = [&["create", "--name", name][..], &options[..], &[image.as_str()]].concat();
-            world.engine.docker(&create).await.expect("create a bare container");
+        let bare = Self { world, port: ReservedPort::find(), turn: 0 };
+        for turn in [0, 1] {
+            world.engine.build(&App::Page(page(turn)), &bare.image(turn)).await;
         }
-        world.engine.docker(&["start", &names[0]]).await.expect("start a bare container");
-        Self { world, port, names, running: 0 }
+        bare.create(0).await;
+        bare.docker(&["start", &bare.name(0)]).await;
+        bare
     }
 
-    /// Lets the other one have the port, and gives the time without service.
+    /// Lets a new container have the port, and gives the time without service. It is created before, as the
+    /// agent's is, and the old one is removed after.
     pub async fn swap(&mut self, by: By) -> Duration {
-        let (old, new) = (self.running, 1 - self.running);
+        let (old, new) = (self.turn, self.turn + 1);
+        self.create(new).await;
         let visitor = Visitor::send(self.port.number());
         visitor.wait_for(&page(old), DEADLINE).await;
         for (act, turn) in [("stop", old), ("start", new)] {
             match by {
-                By::CommandLine => {
-                    self.world.engine.docker(&[act, &self.names[turn]]).await.expect("swap bare containers");
-                }
-                By::Socket => self.post(&format!("/containers/{}/{act}", self.names[turn])).await,
+                By::CommandLine => self.docker(&[act, &self.name(turn)]).await,
+                By::Socket => self.post(&format!("/containers/{}/{act}", self.name(turn))).await,
             }
         }
         visitor.wait_for(&page(new), DEADLINE).await;
-        self.running = new;
-        visitor.gap(&page(old), &page(new))
+        let gap = visitor.gap(&page(old), &page(new));
+        self.docker(&["rm", &self.name(old)]).await;
+        self.turn = new;
+        gap
+    }
+
+    /// With the options of the agent's containers.
+    async fn create(&self, turn: u32) {
+        let (name, image) = (self.name(turn), self.image(turn));
+        let publish = format!("{}:{APP_PORT}", self.port.number());
+        let options =
+            ["--init", "--publish", &publish, "--log-opt", "max-size=10m", "--log-opt", "max-file=3"];
+        self.docker(&[&["create", "--name", &name][..], &options[..], &[image.as_str()]].concat()).await;
+    }
+
+    async fn docker(&self, arguments: &[&str]) {
+        self.world.engine.docker(arguments).await.expect("handle a bare container");
+    }
+
+    fn name(&self, turn: u32) -> String {
+        format!("{}-bare-{turn}", self.world.prefix())
+    }
+
+    fn image(&self, turn: u32) -> String {
+        format!("{}-bare:{}", self.world.prefix(), turn % 2)
     }
 
     async fn post(&self, path: &str) {
@@ -81,6 +97,6 @@ impl<'a> Bare<'a> {
     }
 }
 
-fn page(turn: usize) -> String {
-    format!("bare page {turn}")
+fn page(turn: u32) -> String {
+    format!("bare page {}", turn % 2)
 }
