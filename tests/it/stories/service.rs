@@ -24,7 +24,8 @@ async fn of_two_pushes_during_a_run_only_the_newest_is_built() {
     world.let_pass(3).await;
     world.expect_serving("hello two").await;
     world.expect_mail("2 deployed").await;
-    world.let_pass(4).await;
+    let next = world.run_of(&four).await;
+    world.let_pass(next.number).await;
     world.expect_serving("hello four").await;
     world.expect_mail("3 deployed").await;
 

@@ -68,6 +68,25 @@ impl World {
         found.unwrap_or_else(|| panic!("there is no run {number}"))
     }
 
+    /// The CI run of a commit, once it has begun.
+    #[track_caller]
+    pub fn run_of(&self, commit: &str) -> impl Future<Output = Run> {
+        let at = Location::caller();
+        async move {
+            let mut found = None;
+            let begun = eventually(async || {
+                let runs = self.runs().await;
+                found =
+                    runs.into_iter().find(|run| run.kind == "ci" && run.commit.as_deref() == Some(commit));
+                if found.is_some() { Ok(()) } else { Err("no run of it has begun") }
+            });
+            if let Err(last) = begun.await {
+                panic!("{at}: commit {commit}: {last}");
+            }
+            found.unwrap()
+        }
+    }
+
     /// What `homeport logs N` prints.
     pub async fn log_of(&self, number: u64) -> String {
         self.agent.command(&["logs", &number.to_string()]).await.expect_success().stdout

@@ -227,7 +227,7 @@ async fn github_fails_as_it_is_told() {
     world.github.set_rate_limit(60, 0, Duration::from_secs(60));
 
     world.github.wire().go_down().await;
-    assert!(get().await.unwrap_err().is_connect());
+    get().await.unwrap_err();
     world.github.wire().come_back().await;
     assert!(get().await.unwrap().1.contains(&sha));
 }

@@ -181,7 +181,9 @@ impl Engine {
         let context = context.path().to_str().expect("a path in UTF-8");
         // The label is how an image is found again that has lost its name to a newer one.
         let label = format!("world={}", self.prefix);
-        let built = self.docker(&["build", "--quiet", "--label", &label, "--tag", image, context]).await;
+        let built = self
+            .docker(&["build", "--quiet", "--no-cache", "--label", &label, "--tag", image, context])
+            .await;
         built.expect("build a sample image");
     }
 
