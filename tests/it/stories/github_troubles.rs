@@ -95,8 +95,12 @@ async fn a_poll_with_nothing_new_is_conditional_and_writes_nothing() {
     let head = world.repo.head().await;
     let agent = world.agent.spawn_run().await;
     agent.wait_ready().await;
-    world.wait_for_next_poll("GET", "/commits/heads/main").await;
-    world.wait_for_next_hub_poll().await;
+    // A source is asked again only when its last answer has been dealt with: after the second poll, the first has
+    // said what it had to say.
+    for _ in 0..2 {
+        world.wait_for_next_poll("GET", "/commits/heads/main").await;
+        world.wait_for_next_hub_poll().await;
+    }
     world.github.requests().clear();
     let (before, said) = (world.agent.files(), agent.stderr());
 
