@@ -254,6 +254,7 @@ mod tests {
     fn watch(judge: Judge) -> ProvingWatch {
         let limits = ProveSettings {
             http: None,
+            port: None,
             timeout: Duration::from_secs(20),
             good_samples: 3,
             interval: Duration::from_secs(1),

@@ -9,9 +9,11 @@ use crate::config::path::JsonPath;
 use crate::config::ports;
 use crate::config::problem::Problems;
 use crate::config::project::Deploy;
+use crate::config::project::Order;
 use crate::config::project::Project;
 use crate::config::project::Prove;
 use crate::config::resolve::Scope;
+use crate::config::settings::Adoption;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::DeploySettings;
 use crate::config::settings::PortMapping;
@@ -21,6 +23,8 @@ use crate::config::sourcing;
 use crate::model::ContainerName;
 use crate::model::ProjectName;
 
+/// What the names of homeport's own labels begin with.
+const RESERVED_LABELS: &str = "homeport.";
 const DEFAULT_POLL: Schedule = Schedule::every_seconds(60);
 /// Where the engine listens on every usual machine, whatever the agent was told.
 const USUAL_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
@@ -40,12 +44,14 @@ pub fn deploy(
     let name = container_name(written, name, &path, problems);
     let ports = published_ports(written, &path, problems);
     environment(written, &path, problems);
+    labels(written, &path, problems);
+    check_order(written, &path, problems);
     let volumes = volumes(&written.volumes, &path.key("volumes"), scope, problems);
     if written.keep_images == 0 {
         problems
             .refuse(&path.key("keep_images"), "at least 1 is needed: a rollback goes back to a kept image");
     }
-    check_proving(&written.prove, &ports, &path, problems);
+    check_proving(written, &ports, &path, problems);
     Some(Some(DeploySettings {
         poll,
         spec: ContainerSpec {
@@ -53,9 +59,12 @@ pub fn deploy(
             ports,
             env: written.env.clone(),
             volumes,
+            labels: written.labels.clone(),
             network: written.network.clone(),
             stop_grace: written.stop_grace.get(),
         },
+        order: written.order,
+        adoption: if written.adopt { Adoption::Allowed } else { Adoption::Refused },
         prove: proving(&written.prove),
         watch: written.watch.get(),
         keep_images: written.keep_images,
@@ -116,6 +125,45 @@ fn environment(written: &Deploy, path: &JsonPath, problems: &mut Problems<'_>) {
     }
 }
 
+fn labels(written: &Deploy, path: &JsonPath, problems: &mut Problems<'_>) {
+    for name in written.labels.keys() {
+        let path = path.key("labels").key(name);
+        if name.is_empty() || name.chars().any(char::is_control) {
+            problems.refuse(&path, "a label has a name without control characters");
+        } else if name.starts_with(RESERVED_LABELS) {
+            problems
+                .refuse(&path, "labels that begin with `homeport.` are homeport's own: choose another name");
+        }
+    }
+}
+
+/// Two containers cannot publish one port, and only a network of the owner's has names that can be handed over.
+fn check_order(written: &Deploy, path: &JsonPath, problems: &mut Problems<'_>) {
+    match written.order {
+        Order::StopFirst => return,
+        Order::StartFirst => {}
+    }
+    if !written.ports.is_empty() {
+        problems.refuse(
+            &path.key("order"),
+            "`start-first` runs two containers side by side, which cannot publish the same ports: remove `ports` and \
+             let a reverse proxy in `network` publish them, or write `stop-first`",
+        );
+    }
+    if !written.network.as_deref().is_some_and(has_names) && !problems.has_refused(&path.key("network")) {
+        problems.refuse(
+            &path.key("order"),
+            "`start-first` hands a name over in a network of your own: make one (`docker network create web`) and \
+             name it as `network`",
+        );
+    }
+}
+
+/// Whether containers find each other by name there: not on Docker's own bridge, nor without a network.
+fn has_names(network: &str) -> bool {
+    !["bridge", "default", "host", "none"].contains(&network)
+}
+
 fn volumes(
     written: &[String],
     path: &JsonPath,
@@ -144,6 +192,7 @@ fn volumes(
 fn proving(written: &Prove) -> ProveSettings {
     ProveSettings {
         http: written.http.clone(),
+        port: written.port,
         timeout: written.timeout.get(),
         good_samples: written.good_samples,
         interval: written.interval.get(),
@@ -151,11 +200,17 @@ fn proving(written: &Prove) -> ProveSettings {
     }
 }
 
-fn check_proving(written: &Prove, ports: &[PortMapping], path: &JsonPath, problems: &mut Problems<'_>) {
+fn check_proving(deploy: &Deploy, ports: &[PortMapping], path: &JsonPath, problems: &mut Problems<'_>) {
+    let written = &deploy.prove;
     let prove_path = path.key("prove");
     if let Some(http) = &written.http {
-        let has_tcp_port = ports.iter().any(|port| port.protocol == Protocol::Tcp);
-        check_probe(http, has_tcp_port || problems.has_refused(&path.key("ports")), &prove_path, problems);
+        let is_published = ports.iter().any(|port| port.protocol == Protocol::Tcp);
+        // In a network of its own the container is asked at its own address.
+        let can_be_asked = is_published || written.port.is_some() || deploy.network.is_some();
+        check_probe(http, can_be_asked || problems.has_refused(&path.key("ports")), &prove_path, problems);
+    }
+    if written.port == Some(0) {
+        problems.refuse(&prove_path.key("port"), "a port is a number from 1 to 65535");
     }
     for (key, interval) in [("timeout", written.timeout), ("interval", written.interval)] {
         if interval.get().is_zero() {
@@ -185,7 +240,7 @@ fn check_proving(written: &Prove, ports: &[PortMapping], path: &JsonPath, proble
     }
 }
 
-fn check_probe(http: &str, has_tcp_port: bool, path: &JsonPath, problems: &mut Problems<'_>) {
+fn check_probe(http: &str, has_port: bool, path: &JsonPath, problems: &mut Problems<'_>) {
     let path = path.key("http");
     if http.contains("://") {
         problems.refuse(&path, "this is the path alone, such as `/health`: the address is the container's");
@@ -196,10 +251,11 @@ fn check_probe(http: &str, has_tcp_port: bool, path: &JsonPath, problems: &mut P
             &path,
             "a path has no blanks, control characters, `#` or letters beyond ASCII: write them as `%…`",
         );
-    } else if !has_tcp_port {
+    } else if !has_port {
         problems.refuse(
             &path,
-            "there is no published TCP port to ask: add one to `deploy.ports`, or remove this key",
+            "there is no published TCP port to ask: add one to `deploy.ports`, name the container's own as `port` \
+             beside this, or remove this key",
         );
     }
 }

@@ -23,7 +23,7 @@ mod deploying;
 mod image;
 mod mailbox;
 mod mounts;
-mod ports;
+pub mod ports;
 mod refusal;
 mod resolve;
 mod rivals;

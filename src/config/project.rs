@@ -197,11 +197,20 @@ pub struct Deploy {
     /// Mounts, `/HOST/PATH:/PATH` or `VOLUME:/PATH`, each optionally with `:ro`.
     #[serde(default)]
     pub volumes: Vec<String>,
+    /// Labels, for instance for a reverse proxy that reads them. `homeport.…` is taken.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The Docker network to join. Default: Docker's own bridge.
     pub network: Option<String>,
     /// `stop-first`: the old container stops before the new one starts, since both publish the same port.
+    /// `start-first`: the new one proves itself beside the old one, then takes its name in `network`; for a
+    /// service behind a reverse proxy, which publishes no port itself.
     #[serde(default)]
     pub order: Order,
+    /// Take over a container of this name that homeport did not make: it is kept whole as the first way back.
+    /// Default `false`.
+    #[serde(default)]
+    pub adopt: bool,
     /// How a new container shows that it works.
     #[serde(default)]
     pub prove: Prove,
@@ -224,16 +233,18 @@ pub enum Order {
     /// The old container stops, then the new one starts.
     #[default]
     StopFirst,
+    /// The new container starts and proves itself, then the old one stops.
+    StartFirst,
 }
 
 impl<'de> Deserialize<'de> for Order {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "stop-first" => Ok(Self::StopFirst),
-            "start-first" => Err(de::Error::custom("`start-first` is not supported yet: write `stop-first`")),
-            word => {
-                Err(de::Error::custom(format!("`{word}` is not the order of a swap: write `stop-first`")))
-            }
+            "start-first" => Ok(Self::StartFirst),
+            word => Err(de::Error::custom(format!(
+                "`{word}` is not the order of a swap: write `stop-first` or `start-first`"
+            ))),
         }
     }
 }
@@ -246,6 +257,10 @@ pub struct Prove {
     /// HEALTHCHECK, else a TCP connection, else uptime alone.
     #[schemars(extend("pattern" = "^/"))]
     pub http: Option<String>,
+    /// The container's own port that is asked. Default: the first published one, else the only one that the image
+    /// exposes.
+    #[schemars(range(min = 1))]
+    pub port: Option<u16>,
     /// The most time the container may take to prove itself. Default `120s`.
     pub timeout: Interval,
     /// Good samples in a row that are needed, at least 1. Default 3.
@@ -261,6 +276,7 @@ impl Default for Prove {
     fn default() -> Self {
         Self {
             http: None,
+            port: None,
             timeout: Interval::from_secs(120),
             good_samples: 3,
             interval: Interval::from_secs(1),

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::SmtpSecurity;
 use crate::config::duration::Schedule;
+use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
 use crate::config::project::TestPlace;
 use crate::model::Branch;
@@ -188,12 +189,25 @@ pub struct DeploySettings {
     pub poll: Schedule,
     /// What every container of this project is made from.
     pub spec: ContainerSpec,
+    /// Which of the two containers of a swap makes way for the other.
+    pub order: Order,
+    /// Whether a container of that name that homeport did not make may be taken over.
+    pub adoption: Adoption,
     /// How a new container shows that it works.
     pub prove: ProveSettings,
     /// How long a deployment is watched after it was proven.
     pub watch: Duration,
     /// How many known-good images are kept.
     pub keep_images: u32,
+}
+
+/// Whether a container that homeport did not make may be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adoption {
+    /// A stranger's container is never renamed, stopped or removed.
+    Refused,
+    /// The owner agrees that the one with the service's name is.
+    Allowed,
 }
 
 /// What a container is made from, beside its image. Stored with each deployment, so that a lost container
@@ -208,6 +222,9 @@ pub struct ContainerSpec {
     pub env: BTreeMap<String, String>,
     /// Mounts in Docker's `SOURCE:TARGET[:ro]` form; the source is an absolute path or the name of a volume.
     pub volumes: Vec<String>,
+    /// Labels beside homeport's own.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// The network to join; `None` for Docker's own bridge. With `host` or `none` there are no ports.
     pub network: Option<String>,
     /// How long the container may take to stop.
@@ -242,6 +259,8 @@ pub enum Protocol {
 pub struct ProveSettings {
     /// The path of an HTTP probe; begins with `/`.
     pub http: Option<String>,
+    /// The container's own port that is asked; `None` for the published one, else the one the image exposes.
+    pub port: Option<u16>,
     /// The most time the container may take.
     pub timeout: Duration,
     /// Good samples in a row that are needed, at least 1.

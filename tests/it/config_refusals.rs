@@ -33,7 +33,7 @@ fn every_problem_is_told_at_once_with_its_place() {
         "ports": [8080, "70000:5000", "5000"],
         "env": { "PORT": 5000 },
         "prove": { "http": "health", "timeout": "5s" },
-        "order": "start-first"
+        "order": "parallel"
       }
     },
     "hello"
@@ -58,7 +58,7 @@ fn every_problem_is_told_at_once_with_its_place() {
     config.json:13:26: projects[0].deploy.env.PORT: expected a string, found a number: put it in double quotes
     config.json:14:18: projects[0].deploy.prove.min_uptime: 10s must be less than `timeout`, which is 5s
     config.json:14:28: projects[0].deploy.prove.http: a path begins with `/`: write `/health`
-    config.json:15:18: projects[0].deploy.order: `start-first` is not supported yet: write `stop-first`
+    config.json:15:18: projects[0].deploy.order: `parallel` is not the order of a swap: write `stop-first` or `start-first`
     config.json:18:5: projects[1]: expected an object `{…}`, found a string
     "#);
 }
@@ -531,12 +531,22 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/projects/0/deploy/order",
             json!("start-first"),
-            "projects[0].deploy.order: `start-first` is not supported yet: write `stop-first`",
+            "projects[0].deploy.order: `start-first` runs two containers side by side, which cannot publish the same ports: remove `ports` and let a reverse proxy in `network` publish them, or write `stop-first`",
+        ),
+        (
+            "/projects/0/deploy/labels",
+            json!({ "homeport.run": "1" }),
+            "projects[0].deploy.labels[\"homeport.run\"]: labels that begin with `homeport.` are homeport's own: choose another name",
+        ),
+        (
+            "/projects/0/deploy/prove",
+            json!({ "port": 0 }),
+            "projects[0].deploy.prove.port: a port is a number from 1 to 65535",
         ),
         (
             "/projects/0/deploy/order",
             json!("parallel"),
-            "projects[0].deploy.order: `parallel` is not the order of a swap: write `stop-first`",
+            "projects[0].deploy.order: `parallel` is not the order of a swap: write `stop-first` or `start-first`",
         ),
         (
             "/projects/0/deploy/keep_images",
@@ -609,6 +619,17 @@ proptest! {
 }
 
 #[test]
+fn a_start_first_swap_needs_a_network_of_names() {
+    let edits = [("/projects/0/deploy/ports", json!([])), ("/projects/0/deploy/order", json!("start-first"))];
+    for network in [json!(null), json!("bridge")] {
+        let edits = [&edits[..], &[("/projects/0/deploy/network", network)]].concat();
+        let said = "projects[0].deploy.order: `start-first` hands a name over in a network of your own: make one \
+                    (`docker network create web`) and name it as `network`";
+        assert!(refusal(&edits).contains(said), "{}", refusal(&edits));
+    }
+}
+
+#[test]
 fn an_http_probe_needs_a_published_tcp_port() {
     let edits = [
         ("/projects/0/deploy/ports", json!(["53:53/udp"])),
@@ -616,7 +637,7 @@ fn an_http_probe_needs_a_published_tcp_port() {
     ];
     assert_eq!(
         refusal(&edits),
-        "projects[0].deploy.prove.http: there is no published TCP port to ask: add one to `deploy.ports`, or remove this key"
+        "projects[0].deploy.prove.http: there is no published TCP port to ask: add one to `deploy.ports`, name the container's own as `port` beside this, or remove this key"
     );
 }
 

@@ -138,6 +138,7 @@ impl Bed {
     /// The specification of a service with nothing special about it.
     pub fn spec(&self) -> ContainerSpec {
         ContainerSpec {
+            labels: BTreeMap::new(),
             name: self.name(""),
             ports: Vec::new(),
             env: BTreeMap::new(),
