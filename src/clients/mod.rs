@@ -9,6 +9,7 @@ pub mod github;
 pub mod heartbeat;
 mod http_client;
 pub mod hub;
+pub mod listener;
 pub mod mailer;
 pub mod probe;
 pub mod process;

@@ -18,7 +18,6 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use bollard::query_parameters::InspectContainerOptions;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
-use bollard::query_parameters::RenameContainerOptionsBuilder;
 use bollard::query_parameters::StartContainerOptions;
 use bollard::query_parameters::StopContainerOptionsBuilder;
 
@@ -47,6 +46,15 @@ pub enum Stopped {
     ByItself,
     /// It did not end within its grace.
     Killed,
+}
+
+/// What stands around a project.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Its containers, whatever they are doing, sorted by name.
+    pub containers: Vec<Container>,
+    /// The names of all other containers.
+    pub strangers: Vec<String>,
 }
 
 impl Docker {
@@ -107,6 +115,35 @@ impl Docker {
         Ok(containers)
     }
 
+    /// The containers that carry the project's label or one of these ids, and the names of all others.
+    ///
+    /// # Errors
+    /// As [`Docker::inspect`].
+    pub async fn standing(
+        &self,
+        project: &ProjectName,
+        known: &[ContainerId],
+    ) -> Result<Standing, DockerError> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let found =
+            self.short("list containers", async |api| api.list_containers(Some(options)).await).await?;
+        let mut standing = Standing::default();
+        for summary in found {
+            let id = summary.id.unwrap_or_default();
+            let is_labelled = summary.labels.unwrap_or_default().get(LABEL_PROJECT).map(String::as_str)
+                == Some(project.as_str());
+            if is_labelled || known.iter().any(|known| known.as_str() == id) {
+                // One that was removed meanwhile is not there any more.
+                standing.containers.extend(self.inspect(&id).await?);
+            } else {
+                let names = summary.names.unwrap_or_default().into_iter();
+                standing.strangers.extend(names.map(|name| name.trim_start_matches('/').to_owned()));
+            }
+        }
+        standing.containers.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(standing)
+    }
+
     /// Says when Docker starts a container by itself. Confirmed by an inspection: the way back hangs on it.
     ///
     /// # Errors
@@ -148,19 +185,6 @@ impl Docker {
         let what = format!("start container {id}");
         let options = None::<StartContainerOptions>;
         self.short(&what, async |api| api.start_container(id.as_str(), options).await).await
-    }
-
-    /// Gives a container another name.
-    ///
-    /// # Errors
-    /// `Conflict` if another container has it, `NotFound`.
-    pub async fn rename(&self, id: &ContainerId, name: &ContainerName) -> Result<(), DockerError> {
-        if self.inspect(id.as_str()).await?.is_some_and(|container| container.name == name.as_str()) {
-            return Ok(());
-        }
-        let what = format!("rename container {id} to {name}");
-        let options = RenameContainerOptionsBuilder::default().name(name.as_str()).build();
-        self.short(&what, async |api| api.rename_container(id.as_str(), options).await).await
     }
 
     /// Removes a container and its anonymous volumes; `force` also one that runs.

@@ -81,6 +81,30 @@ impl Docker {
         Ok(first.is_some())
     }
 
+    /// Whether someone sent a signal to a container during its present or last life: a person with `docker stop`,
+    /// or Docker itself while it shuts down. What ends by itself, or is killed by the kernel, is told nothing.
+    ///
+    /// # Errors
+    /// As [`Docker::inspect`].
+    pub async fn was_told_to_stop(&self, id: &ContainerId) -> Result<bool, DockerError> {
+        let what = format!("ask whether container {id} was told to stop");
+        let options = None::<InspectContainerOptions>;
+        let found = self.short(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
+        let moment = |text: Option<String>| DateTime::parse_from_rfc3339(&text?).ok();
+        let state = found.state.unwrap_or_default();
+        let times = moment(state.started_at).zip(moment(state.finished_at));
+        // One that runs has the end of its last life, or none.
+        let Some((from, to)) = times.filter(|(from, to)| from <= to) else { return Ok(false) };
+        let filters = HashMap::from([("container", vec![id.as_str()]), ("event", vec!["kill"])]);
+        let events = EventsOptionsBuilder::default()
+            .since(&from.timestamp().to_string())
+            .until(&to.timestamp().saturating_add(1).to_string())
+            .filters(&filters)
+            .build();
+        let first = self.short(&what, async |api| api.events(Some(events)).next().await.transpose()).await?;
+        Ok(first.is_some())
+    }
+
     /// Ends when the container is gone.
     pub(super) async fn removed(&self, id: &ContainerId, limit: Duration) -> Result<(), DockerError> {
         let what = format!("wait for the removal of container {id}");
