@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 
-use crate::cd::release_of;
+use crate::cd::standing_in_place;
 use crate::clients::Clients;
 use crate::clients::github;
 use crate::clients::hub::HubError;
@@ -46,12 +46,11 @@ pub(super) async fn ask_hub(clients: &Clients, settings: &ProjectSettings) -> Re
             Some(platform) => platform,
             None => clients.platform().await?,
         };
-        let name = settings.deploy.as_ref().map(|deploy| deploy.spec.name.as_str());
-        let standing = match name {
-            Some(name) => clients.docker.inspect(name).await?,
+        let serving = match &settings.deploy {
+            Some(deploy) => standing_in_place(&clients.docker, &settings.name, deploy).await?,
             None => None,
         };
-        anyhow::Ok((platform, standing.as_ref().and_then(release_of)))
+        anyhow::Ok((platform, serving))
     };
     let (platform, serving) =
         local.await.map_err(|error| PollFailure { reason: format!("{error:#}"), not_before: None })?;

@@ -169,7 +169,7 @@ impl Agent {
         }
         let now = self.now();
         let Some(project) = self.projects.get_mut(name) else { return };
-        let since = project.deployed_at;
+        let since = project.current.as_ref().map(|deployment| deployment.deployed_at);
         // What failed and still lies in the service's place is not what should be kept.
         let standing = listing.serving.as_ref().filter(|now| !project.quarantined.contains_key(&now.digest));
         let serving = standing.map(|release| Serving { release, since });
@@ -181,7 +181,7 @@ impl Agent {
             quarantined: &project.quarantined,
             pin: None,
         };
-        let decision = image_due(&question);
+        let decision = project.with_changed_spec(image_due(&question), standing);
         if project.hub.is_news(&decision.to_string()) {
             slog::info!(self.shared.journal, "{name}: {decision}");
         }

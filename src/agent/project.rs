@@ -9,7 +9,12 @@ use chrono::DateTime;
 use chrono::Utc;
 use tokio::task::AbortHandle;
 
+use crate::clients::store::Deployment;
+use crate::config::settings::ContainerSpec;
 use crate::config::settings::ProjectSettings;
+use crate::decide::ImageDecision;
+use crate::decide::SpecQuestion;
+use crate::decide::with_changed_spec;
 use crate::event::Budget;
 use crate::event::Source;
 use crate::model::CommitSha;
@@ -44,8 +49,10 @@ pub struct ProjectState {
     pub building: Option<CommitSha>,
     /// The release whose run goes on.
     pub deploying: Option<Release>,
-    /// When the release that serves was deployed, by the records.
-    pub deployed_at: Option<DateTime<Utc>>,
+    /// The deployment that serves, by the records.
+    pub current: Option<Deployment>,
+    /// The configuration of the container with which what serves failed.
+    pub refused_spec: Option<ContainerSpec>,
     /// The digests that failed, with their reasons.
     pub quarantined: BTreeMap<Digest, String>,
     /// The tag just pushed that Docker Hub does not list yet.
@@ -116,7 +123,8 @@ impl ProjectState {
             judged: None,
             building: None,
             deploying: None,
-            deployed_at: None,
+            current: None,
+            refused_spec: None,
             quarantined: BTreeMap::new(),
             awaited: None,
             github: SourceState::default(),
@@ -132,6 +140,24 @@ impl ProjectState {
         match source {
             Source::GitHub => &mut self.github,
             Source::DockerHub => &mut self.hub,
+        }
+    }
+
+    /// The decision about images, where the configuration of the container that serves has changed. It is the
+    /// records that know what that container was made from.
+    pub fn with_changed_spec(&self, decision: ImageDecision, serving: Option<&Release>) -> ImageDecision {
+        let current = self.current.as_ref().filter(|current| Some(&current.release) == serving);
+        match (current, &self.settings.deploy) {
+            (Some(current), Some(deploy)) => {
+                let question = SpecQuestion {
+                    serving: &current.release,
+                    made_from: &current.spec,
+                    wanted: &deploy.spec,
+                    refused: self.refused_spec.as_ref(),
+                };
+                with_changed_spec(decision, &question)
+            }
+            (_, _) => decision,
         }
     }
 

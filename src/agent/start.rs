@@ -91,12 +91,14 @@ impl Agent {
         let known = async {
             let current = store.current(name.clone()).await?;
             let quarantined = store.quarantined(name.clone()).await?;
-            anyhow::Ok((current, quarantined))
+            let refused = store.refused_spec(name.clone()).await?;
+            anyhow::Ok((current, quarantined, refused))
         };
         match known.await {
-            Ok((current, quarantined)) => {
+            Ok((current, quarantined, refused)) => {
                 let Some(project) = self.projects.get_mut(name) else { return };
-                project.deployed_at = current.map(|deployment| deployment.deployed_at);
+                project.current = current;
+                project.refused_spec = refused.map(|(spec, _)| spec);
                 project.quarantined = quarantined.into_iter().map(|q| (q.digest, q.reason)).collect();
             }
             Err(error) => slog::error!(self.shared.journal, "{name}: cannot read its standing: {error:#}"),

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use anyhow::bail;
 
+use crate::cd::standing::is_foreign;
 use crate::clients::docker::DockerError;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::PortMapping;
@@ -31,6 +33,13 @@ use crate::run::failed;
 /// probes are short. But a board under load answers late, not never, so each that fails gives the next more time.
 const PROBE_LIMITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
+/// What is asked of a container, and where.
+struct Question {
+    judge: Judge,
+    /// The container's own port; `None` where visitors come through a published one.
+    own_port: Option<u16>,
+}
+
 /// Watches a running container until the verdict is in.
 ///
 /// # Errors
@@ -42,18 +51,17 @@ pub async fn prove(
     container: &Container,
 ) -> Result<(), StageError> {
     let stage = run.current_stage().unwrap_or(Stage::Prove);
-    let judge =
-        judge(limits.http.as_deref(), container.health.is_some(), tcp_port(spec).map(|p| p.container));
-    run.log.line(stage, &format!("proving {}: {judge}", container.name));
+    let question = question(run, limits, spec, container).await.map_err(failed(stage, Blame::World))?;
+    run.log.line(stage, &format!("proving {}: {}", container.name, question.judge));
     let clock = &run.clients.clock;
     let began = clock.monotonic();
-    let mut watch = ProvingWatch::new(limits, judge.clone());
+    let mut watch = ProvingWatch::new(limits, question.judge.clone());
     let mut said = String::new();
     let mut limit = PROBE_LIMITS.0;
     loop {
         let sample =
-            sample(run, spec, &judge, container, limit).await.map_err(failed(stage, Blame::World))?;
-        if is_good(&sample, &judge) {
+            sample(run, spec, &question, container, limit).await.map_err(failed(stage, Blame::World))?;
+        if question.judge.complaint(&sample).is_none() {
             run.service_answers();
         } else {
             limit = limit.saturating_mul(2).min(PROBE_LIMITS.1);
@@ -82,41 +90,83 @@ pub async fn prove(
     }
 }
 
+/// The strictest question that can be asked of this container. One that homeport did not make was not made for
+/// the configured question: it is asked what it says itself.
+async fn question(
+    run: &Run,
+    limits: &ProveSettings,
+    spec: &ContainerSpec,
+    container: &Container,
+) -> anyhow::Result<Question> {
+    let has_healthcheck = container.health.is_some();
+    if is_foreign(container) {
+        return Ok(Question { judge: judge(None, has_healthcheck, None), own_port: None });
+    }
+    let published = tcp_port(spec).map(|port| port.container);
+    let needs_port = published.is_none() && limits.http.is_some();
+    let own_port = match limits.port {
+        Some(port) => Some(port),
+        None if needs_port => Some(exposed_port(run, container).await?),
+        None => None,
+    };
+    let judge = judge(limits.http.as_deref(), has_healthcheck, own_port.or(published));
+    Ok(Question { judge, own_port })
+}
+
+/// The one TCP port that the image says it listens on.
+async fn exposed_port(run: &Run, container: &Container) -> anyhow::Result<u16> {
+    let image = run.clients.docker.image(&container.image_id).await?;
+    let exposed = image.map(|image| image.exposed_ports).unwrap_or_default();
+    let tcp: Vec<u16> = exposed.iter().filter(|(_, p)| *p == Protocol::Tcp).map(|(port, _)| *port).collect();
+    match tcp.as_slice() {
+        [port] => Ok(*port),
+        [] => {
+            bail!("the image exposes no TCP port to ask: name the one it listens on as `deploy.prove.port`")
+        }
+        [_, ..] => {
+            bail!("the image exposes several TCP ports: name the one to ask as `deploy.prove.port`")
+        }
+    }
+}
+
 async fn sample(
     run: &Run,
     spec: &ContainerSpec,
-    judge: &Judge,
+    question: &Question,
     container: &Container,
     limit: Duration,
 ) -> Result<Sample, DockerError> {
     let now = run.clients.docker.inspect(container.id.as_str()).await?;
     let now = now.ok_or_else(|| DockerError::gone(&format!("inspect container {}", container.name)))?;
-    let probe = if now.is_running() { probe(run, spec, judge, &now, limit).await } else { Probe::NotProbed };
+    let probe =
+        if now.is_running() { probe(run, spec, question, &now, limit).await } else { Probe::NotProbed };
     Ok(Sample::of(&now, probe))
 }
 
 async fn probe(
     run: &Run,
     spec: &ContainerSpec,
-    judge: &Judge,
+    question: &Question,
     container: &Container,
     limit: Duration,
 ) -> Probe {
     let probe = &run.clients.probe;
-    match judge {
-        Judge::HealthCheck | Judge::Uptime => Probe::NotProbed,
-        // As a visitor comes: through the published port.
-        Judge::Http(path) => match visitors_address(spec) {
-            Some(address) => match probe.http(address, path, limit).await {
-                Ok(status) => Probe::Answered(status),
-                Err(error) => Probe::Failed(format!("{error:#}")),
-            },
-            None => Probe::Failed("no TCP port is published".to_owned()),
-        },
+    match (&question.judge, question.own_port) {
+        (Judge::HealthCheck | Judge::Uptime, _) => Probe::NotProbed,
+        // As a visitor comes: through the published port; else as a reverse proxy does.
+        (Judge::Http(path), own_port) => {
+            match own_port.map_or_else(|| visitors_address(spec), |port| own_address(container, port)) {
+                Some(address) => match probe.http(address, path, limit).await {
+                    Ok(status) => Probe::Answered(status),
+                    Err(error) => Probe::Failed(format!("{error:#}")),
+                },
+                None => Probe::Failed("the container has no address".to_owned()),
+            }
+        }
         // Docker's proxy accepts connections on a published port for an application that is not there, so
         // the container itself is asked.
-        Judge::Tcp(port) => match container.address {
-            Some(address) => match probe.tcp(SocketAddr::new(address, *port), limit).await {
+        (Judge::Tcp(port), _) => match own_address(container, *port) {
+            Some(address) => match probe.tcp(address, limit).await {
                 Ok(()) => Probe::Connected,
                 Err(error) => Probe::Failed(format!("{error:#}")),
             },
@@ -125,14 +175,14 @@ async fn probe(
     }
 }
 
+fn own_address(container: &Container, port: u16) -> Option<SocketAddr> {
+    container.address.map(|address| SocketAddr::new(address, port))
+}
+
 /// A sample's text without the reason why there was no answer: a port without an application resets and closes
 /// connections in turns, which would push all else out of the log.
 fn state_in(seen: &str) -> &str {
     seen.split_once("no answer: ").map_or(seen, |(state, _)| state)
-}
-
-fn is_good(sample: &Sample, judge: &Judge) -> bool {
-    judge.complaint(sample).is_none()
 }
 
 fn tcp_port(spec: &ContainerSpec) -> Option<&PortMapping> {

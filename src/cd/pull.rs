@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use crate::clients::disk::free_bytes;
 use crate::clients::docker::DockerError;
 use crate::clients::docker::ImageReference;
+use crate::config::settings::Adoption;
 use crate::config::settings::DeploySettings;
 use crate::model::Blame;
 use crate::model::LABEL_PROJECT;
@@ -76,22 +77,25 @@ pub async fn pull(run: &Run, deploy: &DeploySettings, release: Release) -> Resul
     Ok(Pulled { release, image_id: facts.id })
 }
 
-/// The name must be free or ours: a stranger's container is never renamed, stopped or removed.
+/// The name must be free or ours, unless its owner gives it away: a stranger's container is never renamed, stopped
+/// or removed.
 async fn check_place(run: &Run, deploy: &DeploySettings) -> Result<(), StageError> {
     let name = deploy.spec.name.as_str();
     let holder = run.clients.docker.inspect(name).await.map_err(failed(Stage::Pull, Blame::World))?;
-    match holder {
-        Some(holder)
-            if holder.labels.get(LABEL_PROJECT).map(String::as_str) != Some(run.project.name.as_str()) =>
-        {
-            let why = anyhow!(
-                "a container named `{name}` exists and is not homeport's: remove it (`docker rm -f {name}`) \
-                 or choose another `deploy.container`"
-            );
-            Err(StageError { stage: Stage::Pull, blame: Blame::World, source: why })
-        }
-        Some(_) | None => Ok(()),
-    }
+    let Some(holder) = holder else { return Ok(()) };
+    let source = match (holder.labels.get(LABEL_PROJECT), deploy.adoption) {
+        (Some(project), _) if project.as_str() == run.project.name.as_str() => return Ok(()),
+        (Some(project), _) => anyhow!(
+            "the container `{name}` belongs to homeport's project `{project}`: choose another `deploy.container`"
+        ),
+        (None, Adoption::Allowed) => return Ok(()),
+        (None, Adoption::Refused) => anyhow!(
+            "a container named `{name}` exists and is not homeport's: write `\"adopt\": true` beside `container` to \
+             have it taken over and kept as the first way back, remove it (`docker rm -f {name}`), or choose another \
+             `deploy.container`"
+        ),
+    };
+    Err(StageError { stage: Stage::Pull, blame: Blame::World, source })
 }
 
 /// A disk that fills up in the middle of a swap would take the way back with it.

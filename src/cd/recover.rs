@@ -7,6 +7,7 @@ use crate::cd::drive_to_end;
 use crate::config::settings::DeploySettings;
 use crate::run::Run;
 use crate::swap::Journal;
+use crate::swap::View;
 
 /// Ends a deployment from its journal. A rollback waits for nothing; neither does this.
 ///
@@ -16,5 +17,5 @@ pub async fn recover(run: &Run, deploy: &DeploySettings, journal: Journal) -> Re
     run.log.header(&format!("the journal stands at: {}", journal.step));
     // While it goes on no build need begin: a container proves itself badly on a busy board.
     let _board = run.board.try_lock();
-    drive_to_end(run, deploy, journal).await
+    drive_to_end(run, deploy, journal, View::Broken).await
 }

@@ -7,18 +7,17 @@ use chrono::Utc;
 
 use crate::cd::Ended;
 use crate::cd::Suspended;
-use crate::cd::drive::keep_last_words;
+use crate::cd::drive::write;
 use crate::cd::drive_to_end;
-use crate::cd::ended;
-use crate::cd::nothing_changed;
+use crate::cd::ending::nothing_changed;
 use crate::clients::store::Deployment;
 use crate::config::settings::DeploySettings;
 use crate::model::Blame;
 use crate::model::Container;
+use crate::model::ContainerId;
 use crate::model::Failure;
 use crate::model::HealthStatus;
 use crate::model::Life;
-use crate::model::Outcome;
 use crate::model::Stage;
 use crate::model::StageError;
 use crate::run::Run;
@@ -26,6 +25,7 @@ use crate::run::failed;
 use crate::swap::Journal;
 use crate::swap::Slot;
 use crate::swap::Step;
+use crate::swap::View;
 
 /// What a look at a watched deployment shows: why it should be taken back, if it should.
 ///
@@ -45,8 +45,8 @@ pub fn failure_of(container: &Container, deployed_at: DateTime<Utc>) -> Option<S
     }
 }
 
-/// Gives the place of a failed deployment back to the one before it. Where there is none, Docker goes on
-/// starting what there is, which is more than nothing, and the owner is told.
+/// Gives the place of a failed deployment back to the one before it, or to an older one made anew. Where there is
+/// none, Docker goes on starting what there is, which is more than nothing, and the owner is told.
 ///
 /// # Errors
 /// [`Suspended`] as for any deployment.
@@ -57,49 +57,50 @@ pub async fn take_back(
     reason: String,
 ) -> Result<Ended, Suspended> {
     let (spec, release) = (deployment.spec.clone(), deployment.release.clone());
-    match begin(run, deployment, reason).await {
+    match begin(run, deploy, deployment, reason).await {
         Ok(journal) => {
             // A rollback waits for nothing; but while it goes on no build need begin.
             let _board = run.board.try_lock();
-            drive_to_end(run, deploy, journal).await
+            drive_to_end(run, deploy, journal, View::Whole).await
         }
-        Err(error) => match error.blame {
-            Blame::Image => Ok(ended(run, &spec, release, Outcome::Down(run.failure(&error))).await),
-            Blame::World | Blame::Commit => Ok(nothing_changed(run, &spec, release, &error).await),
-        },
+        Err(error) => Ok(nothing_changed(run, &spec, release, &error).await),
     }
 }
 
-/// Opens the journal, if the failed deployment still stands in the service's place and the one before it
-/// behind it: what cannot be put back is not taken away.
-async fn begin(run: &Run, deployment: Deployment, reason: String) -> Result<Journal, StageError> {
+/// Opens the journal, if the failed deployment still stands in the service's place.
+async fn begin(
+    run: &Run,
+    deploy: &DeploySettings,
+    deployment: Deployment,
+    reason: String,
+) -> Result<Journal, StageError> {
     run.enter(Stage::Rollback).await?;
-    let containers = run.clients.docker.containers_of(&run.project.name).await;
-    let containers = containers.map_err(failed(Stage::Rollback, Blame::World))?;
+    let known: Vec<ContainerId> = deployment.replaced.iter().cloned().collect();
+    let standing = run.clients.docker.standing(&run.project.name, &known).await;
+    let containers = standing.map_err(failed(Stage::Rollback, Blame::World))?.containers;
     let at = |slot: Slot| containers.iter().find(|c| c.name == slot.name(&deployment.spec).as_str());
-    let Some(current) = at(Slot::Current).filter(|current| current.id == deployment.container) else {
+    if at(Slot::Current).is_none_or(|current| current.id != deployment.container) {
         let source = anyhow!("{} no longer stands in the service's place", deployment.release);
         return Err(StageError { stage: Stage::Rollback, blame: Blame::World, source });
-    };
-    let Some(old) = at(Slot::Previous).map(|c| c.id.clone()) else {
-        keep_last_words(run, Stage::Prove, current).await;
-        let source =
-            anyhow!("{reason}; no container stands behind it to go back to, so it is left to Docker");
-        return Err(StageError { stage: Stage::Prove, blame: Blame::Image, source });
-    };
+    }
+    // By its id first: someone may have renamed it.
+    let replaced = containers.iter().find(|c| Some(&c.id) == deployment.replaced.as_ref());
+    let old = replaced.or_else(|| at(Slot::Previous)).map(|c| c.id.clone());
     let failure = Failure { stage: Stage::Prove, blame: Blame::Image, reason };
     let journal = Journal {
         run: run.number,
         project: run.project.name.clone(),
-        made_by: deployment.run,
+        attempt: 0,
+        committed: Some(deployment.container),
         candidate: deployment.release,
         image_id: deployment.image_id,
         spec: deployment.spec,
+        order: deploy.order,
         step: Step::Rollback(failure),
-        old: Some(old),
+        old,
         older: None,
+        restoring: None,
     };
-    let written = run.clients.store.write_journal(journal.clone()).await;
-    written.map_err(failed(Stage::Rollback, Blame::World))?;
+    write(run, &journal).await?;
     Ok(journal)
 }

@@ -21,6 +21,8 @@ pub const LABEL_PROJECT: &str = "homeport.project";
 pub const LABEL_ROLE: &str = "homeport.role";
 /// Label: the number of the run that made it.
 pub const LABEL_RUN: &str = "homeport.run";
+/// Label of a service container that its run made anew as a way back: the how-manieth it was.
+pub const LABEL_ATTEMPT: &str = "homeport.attempt";
 /// Label of a service container: the tag it was deployed from.
 pub const LABEL_TAG: &str = "homeport.tag";
 /// Label of a service container: the digest it was deployed from.

@@ -5,11 +5,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::config::project::Order;
 use crate::config::settings::ContainerSpec;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::ContainerName;
 use crate::model::Failure;
+use crate::model::LABEL_ATTEMPT;
 use crate::model::LABEL_RUN;
 use crate::model::ProjectName;
 use crate::model::Release;
@@ -23,21 +25,48 @@ pub struct Journal {
     pub run: RunNumber,
     /// Its project.
     pub project: ProjectName,
-    /// The run that made the candidate's container: this one, or, when a committed deployment is taken
-    /// back, the one that deployed it.
-    pub made_by: RunNumber,
+    /// Which of the run's containers is the candidate's: 0, and one more for each way back that is made anew.
+    pub attempt: u32,
+    /// The candidate's container, where the run did not make it: that of an earlier deployment, which served and
+    /// is now taken back.
+    pub committed: Option<ContainerId>,
     /// What is to be deployed.
     pub candidate: Release,
     /// Docker's id of the candidate's image.
     pub image_id: String,
     /// What the candidate's container is made from.
     pub spec: ContainerSpec,
+    /// Which container makes way for the other.
+    pub order: Order,
     /// How far it came.
     pub step: Step,
     /// The container that served when the deployment began.
     pub old: Option<ContainerId>,
     /// The stopped container before that one.
     pub older: Option<ContainerId>,
+    /// Set when the candidate is itself a way back, made anew because the old container is gone or does not
+    /// hold: then there is nothing behind it that is known to be good.
+    pub restoring: Option<Restoring>,
+}
+
+/// Why an older release is made anew, and what was tried before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    /// What was to be deployed.
+    pub instead_of: Release,
+    /// What that failed with.
+    pub failure: Failure,
+    /// The ways back that did not hold, newest first.
+    pub tried: Vec<Tried>,
+}
+
+/// A way back that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The release; `None` for a container whose release is not known.
+    pub release: Option<Release>,
+    /// Why, on one line, secrets redacted.
+    pub reason: String,
 }
 
 /// How far a deployment came. Recorded before anything of the step is done.
@@ -45,7 +74,7 @@ pub struct Journal {
 pub enum Step {
     /// The candidate's container is made.
     Create,
-    /// The candidate takes the place of the old container.
+    /// The candidate takes the place of the old container or, start-first, is started beside it.
     Swap,
     /// The candidate shows that it works.
     Prove,
@@ -53,6 +82,8 @@ pub enum Step {
     Commit,
     /// The candidate was given up for this reason: the old container takes its place again.
     Rollback(Failure),
+    /// Nothing that holds is left: what there is goes to Docker, which starts it again and again.
+    Leave(Failure),
 }
 
 impl fmt::Display for Step {
@@ -64,6 +95,13 @@ impl fmt::Display for Step {
             Self::Commit => f.write_str("committing the new container"),
             Self::Rollback(failure) => {
                 write!(f, "rolling back, since {} failed: {}", failure.stage, failure.reason)
+            }
+            Self::Leave(failure) => {
+                write!(
+                    f,
+                    "leaving to Docker what there is, since {} failed: {}",
+                    failure.stage, failure.reason
+                )
             }
         }
     }
@@ -78,6 +116,21 @@ pub struct Shown {
     pub old: Option<Container>,
     /// The one before that.
     pub older: Option<Container>,
+    /// The places whose names are held by containers that this deployment is not about.
+    pub taken: Vec<Slot>,
+    /// What the candidate's standing still says about it.
+    pub view: View,
+}
+
+/// Whether a candidate that does not run has ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum View {
+    /// It was watched all the time since it was started.
+    #[default]
+    Whole,
+    /// The agent or Docker was away in between: a candidate that does not run may have been cut off, which says
+    /// nothing against it.
+    Broken,
 }
 
 /// One of the containers of [`Shown`].
@@ -126,8 +179,12 @@ pub enum Act {
     SetPolicy(Role, RestartPolicy),
     /// Stop a container with its grace.
     Stop(Role),
+    /// Let the old container, which is no longer asked by name, finish what it was asked; then stop it.
+    Drain,
     /// Give a container the name of a slot.
     Rename(Role, Slot),
+    /// Give the old container's name to the new one, with as little as can be in between.
+    HandOver,
     /// Start a container.
     Start(Role),
     /// Keep what a container said and how it ended in the run log, then remove it.
@@ -147,9 +204,16 @@ pub enum Ending {
     NothingBefore(Failure),
     /// The old container is gone: there is nothing to go back to.
     Lost(Failure),
+    /// The candidate was a way back itself, and it does not hold either.
+    NotRestored(Failure),
+    /// What there is was left to Docker.
+    Left(Failure),
 }
 
 impl Slot {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Current, Self::Next, Self::Previous, Self::Before];
+
     /// The container name of this slot.
     pub fn name(self, spec: &ContainerSpec) -> ContainerName {
         match self {
@@ -161,18 +225,56 @@ impl Slot {
     }
 }
 
+impl Restoring {
+    /// What failed, and all that was tried after it, on one line.
+    pub fn in_words(&self) -> String {
+        self.tried.iter().fold(self.failure.reason.clone(), |text, tried| {
+            let what = tried.release.as_ref().map_or_else(|| "the one before".to_owned(), Release::to_string);
+            format!("{text}; then {what}: {}", tried.reason)
+        })
+    }
+}
+
+impl Journal {
+    /// What the run was to deploy, also when it makes something older anew by now.
+    pub fn wanted(&self) -> &Release {
+        self.restoring.as_ref().map_or(&self.candidate, |restoring| &restoring.instead_of)
+    }
+
+    /// Whether a container is the candidate's: one that the run makes is known by its labels, since a crash may
+    /// come before its id could be recorded.
+    pub fn is_candidate(&self, container: &Container) -> bool {
+        match &self.committed {
+            Some(id) => container.id == *id,
+            None => {
+                container.labels.get(LABEL_RUN) == Some(&self.run.to_string())
+                    && attempt_of(container) == self.attempt
+            }
+        }
+    }
+}
+
+/// Which of its run's containers this is.
+fn attempt_of(container: &Container) -> u32 {
+    container.labels.get(LABEL_ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 impl Shown {
-    /// Picks the containers of a deployment out of all of the project's.
-    pub fn pick(journal: &Journal, containers: Vec<Container>) -> Self {
-        let made_by = journal.made_by.to_string();
+    /// Picks the containers of a deployment out of what Docker shows; `strangers` are the names of all others.
+    pub fn pick(journal: &Journal, containers: Vec<Container>, strangers: &[String]) -> Self {
         let mut shown = Self::default();
+        let is_held = |slot: &Slot| {
+            let name = slot.name(&journal.spec);
+            strangers.iter().any(|stranger| *stranger == name.as_str())
+        };
+        shown.taken = Slot::ALL.into_iter().filter(is_held).collect();
         for container in containers {
-            if container.labels.get(LABEL_RUN) == Some(&made_by) {
-                shown.new = Some(container);
-            } else if Some(&container.id) == journal.old.as_ref() {
+            if Some(&container.id) == journal.old.as_ref() {
                 shown.old = Some(container);
             } else if Some(&container.id) == journal.older.as_ref() {
                 shown.older = Some(container);
+            } else if journal.is_candidate(&container) {
+                shown.new = Some(container);
             }
         }
         shown

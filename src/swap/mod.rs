@@ -11,20 +11,29 @@
 //!   through the API, so Docker alone brings the last good version back, with or without homeport.
 //! - The candidate has policy `no` until it has proven itself, and never starts by itself before.
 //!
-//! Names are changed while the old container still serves: between its stop and the candidate's start
-//! nothing else happens, which keeps the gap of service as short as Docker itself allows.
+//! Stop-first, names are changed while the old container still serves: between its stop and the candidate's
+//! start nothing else happens, which keeps the gap of service as short as Docker itself allows. Start-first,
+//! both run, and what is handed over is the name by which a reverse proxy finds the service.
+//!
+//! A deployment that fails and finds no old container that holds becomes, within the same run, the deployment
+//! of an older release that held: the same machine, with [`Journal::restoring`] set.
 
 mod journal;
+mod retreat;
 
 pub use journal::Act;
 pub use journal::Ending;
 pub use journal::Journal;
 pub use journal::Next;
+pub use journal::Restoring;
 pub use journal::Role;
 pub use journal::Shown;
 pub use journal::Slot;
 pub use journal::Step;
+pub use journal::Tried;
+pub use journal::View;
 
+use crate::config::project::Order;
 use crate::model::Blame;
 use crate::model::Container;
 use crate::model::Failure;
@@ -36,10 +45,14 @@ use crate::model::Stage;
 pub fn next(journal: &Journal, shown: &Shown) -> Next {
     match &journal.step {
         Step::Create => create(shown),
-        Step::Swap => swap(journal, shown),
-        Step::Prove => prove(shown),
+        Step::Swap => match journal.order {
+            Order::StopFirst => swap(journal, shown),
+            Order::StartFirst => start_beside(journal, shown),
+        },
+        Step::Prove => prove(journal, shown),
         Step::Commit => commit(journal, shown),
-        Step::Rollback(failure) => rollback(journal, shown, failure),
+        Step::Rollback(failure) => retreat::rollback(journal, shown, failure),
+        Step::Leave(failure) => retreat::leave(journal, shown, failure),
     }
 }
 
@@ -52,7 +65,7 @@ fn create(shown: &Shown) -> Next {
 
 fn swap(journal: &Journal, shown: &Shown) -> Next {
     let Some(new) = &shown.new else {
-        return give_up(Blame::World, "the new container vanished before it was started");
+        return give_up(Stage::Swap, "the new container vanished before it was started");
     };
     if new.life != Life::Created {
         return Next::Enter(Step::Prove);
@@ -62,26 +75,52 @@ fn swap(journal: &Journal, shown: &Shown) -> Next {
         return act;
     }
     let places = [(Role::Older, Slot::Before), (Role::Old, Slot::Previous), (Role::New, Slot::Current)];
+    if let Some(refusal) = refuse_taken_names(journal, shown, &places) {
+        return refusal;
+    }
     if let Some(act) = ensure_names(journal, shown, &places) {
         return act;
     }
     match &shown.old {
-        Some(old) if occupies_the_port(old) => Next::Act(Act::Stop(Role::Old)),
+        Some(old) if is_up(old) => Next::Act(Act::Stop(Role::Old)),
         Some(_) | None => Next::Act(Act::Start(Role::New)),
     }
 }
 
-fn prove(shown: &Shown) -> Next {
-    match (&shown.new, &shown.old) {
-        (None, _) => {
-            give_up(Blame::World, "the new container was removed by someone while it was being proven")
-        }
+/// The old container goes on serving under its name, and the new one is asked at its own address.
+fn start_beside(journal: &Journal, shown: &Shown) -> Next {
+    let Some(new) = &shown.new else {
+        return give_up(Stage::Swap, "the new container vanished before it was started");
+    };
+    if new.life != Life::Created {
+        return Next::Enter(Step::Prove);
+    }
+    let places = [(Role::Old, Slot::Previous), (Role::New, Slot::Current)];
+    if let Some(refusal) = refuse_taken_names(journal, shown, &places) {
+        return refusal;
+    }
+    match shown.old.as_ref().and_then(|old| ensure_policy(Role::Old, old, RestartPolicy::Always)) {
+        Some(act) => act,
+        None => Next::Act(Act::Start(Role::New)),
+    }
+}
+
+fn prove(journal: &Journal, shown: &Shown) -> Next {
+    let Some(new) = &shown.new else {
+        return give_up(Stage::Prove, "the new container was removed by someone while it was being proven");
+    };
+    if is_up(new) {
+        return Next::Prove(Role::New);
+    }
+    match (journal.order, &shown.old, shown.view) {
         // Docker came back after a power cut or an upgrade: it started the old one, by its policy, and left
         // the candidate. That says nothing against the image.
-        (Some(new), Some(old)) if !new.is_running() && occupies_the_port(old) => {
-            give_up(Blame::World, "Docker was restarted while the new container was being proven")
+        (Order::StopFirst, Some(old), _) if is_up(old) => {
+            give_up(Stage::Prove, "Docker was restarted while the new container was being proven")
         }
-        (Some(_), _) => Next::Prove(Role::New),
+        // Whether it ended by itself, nobody saw: started once more, it shows it again.
+        (_, _, View::Broken) => Next::Act(Act::Start(Role::New)),
+        (_, _, View::Whole) => Next::Prove(Role::New),
     }
 }
 
@@ -89,69 +128,72 @@ fn prove(shown: &Shown) -> Next {
 /// both, one of which wins the port; the other order would leave neither.
 fn commit(journal: &Journal, shown: &Shown) -> Next {
     let Some(new) = &shown.new else {
-        return give_up(Blame::World, "the new container was removed by someone just after it was proven");
+        return give_up(Stage::Commit, "the new container was removed by someone just after it was proven");
     };
     if let Some(act) = ensure_policy(Role::New, new, RestartPolicy::Always) {
         return act;
     }
-    if let Some(old) = &shown.old {
-        if let Some(act) = ensure_policy(Role::Old, old, RestartPolicy::No) {
-            return act;
-        }
-        if occupies_the_port(old) {
-            return Next::Act(Act::Stop(Role::Old));
-        }
-    }
-    if !occupies_the_port(new) {
-        return Next::Act(Act::Start(Role::New));
+    let replaced = match journal.order {
+        Order::StopFirst => replace(shown, new),
+        Order::StartFirst => hand_over(journal, shown, new),
+    };
+    if let Some(act) = replaced {
+        return act;
     }
     let places = [(Role::Old, Slot::Previous), (Role::New, Slot::Current)];
     if let Some(act) = ensure_names(journal, shown, &places) {
         return act;
     }
-    match shown.older {
-        Some(_) => Next::Act(Act::Remove(Role::Older)),
-        None => Next::End(Ending::Deployed),
+    match (&shown.old, &shown.older, &journal.restoring) {
+        // It was tried before the release that now serves, and did not hold.
+        (Some(_), _, Some(_)) => Next::Act(Act::Bury(Role::Old)),
+        (_, Some(_), _) => Next::Act(Act::Remove(Role::Older)),
+        (_, None, _) => Next::End(Ending::Deployed),
     }
 }
 
-/// Service first, tidiness after: the old container is started before the failed one is looked into.
-fn rollback(journal: &Journal, shown: &Shown, failure: &Failure) -> Next {
-    if let Some(act) = shown.old.as_ref().and_then(|old| ensure_policy(Role::Old, old, RestartPolicy::Always))
-    {
-        return act;
-    }
-    if let Some(new) = &shown.new {
-        if let Some(act) = ensure_policy(Role::New, new, RestartPolicy::No) {
-            return act;
+/// Stop-first: after a cut Docker may have started the old one again, by the policy that it still had.
+fn replace(shown: &Shown, new: &Container) -> Option<Next> {
+    if let Some(old) = &shown.old {
+        if let Some(act) = ensure_policy(Role::Old, old, RestartPolicy::No) {
+            return Some(act);
         }
-        if occupies_the_port(new) {
-            return Next::Act(Act::Stop(Role::New));
+        if is_up(old) {
+            return Some(Next::Act(Act::Stop(Role::Old)));
         }
     }
-    if shown.old.as_ref().is_some_and(|old| !occupies_the_port(old)) {
-        return Next::Act(Act::Start(Role::Old));
-    }
-    if shown.new.is_some() {
-        return Next::Act(Act::Bury(Role::New));
-    }
-    let places = [(Role::Old, Slot::Current), (Role::Older, Slot::Previous)];
-    if let Some(act) = ensure_names(journal, shown, &places) {
-        return act;
-    }
-    match (&shown.old, &journal.old) {
-        (Some(_), _) => Next::Prove(Role::Old),
-        (None, Some(_)) => Next::End(Ending::Lost(failure.clone())),
-        (None, None) => Next::End(Ending::NothingBefore(failure.clone())),
-    }
+    (!is_up(new)).then_some(Next::Act(Act::Start(Role::New)))
 }
 
-fn give_up(blame: Blame, reason: &str) -> Next {
-    Next::Enter(Step::Rollback(Failure { stage: Stage::Prove, blame, reason: reason.to_owned() }))
+/// Start-first: the name goes over while both run, and only then does the old container go.
+fn hand_over(journal: &Journal, shown: &Shown, new: &Container) -> Option<Next> {
+    if !is_up(new) {
+        return Some(Next::Act(Act::Start(Role::New)));
+    }
+    // Its name is where the old one goes.
+    if shown.older.is_some() {
+        return Some(Next::Act(Act::Remove(Role::Older)));
+    }
+    let old = shown.old.as_ref()?;
+    let is_at = |container: &Container, slot: Slot| container.name == slot.name(&journal.spec).as_str();
+    if !is_at(old, Slot::Previous) {
+        return Some(Next::Act(Act::HandOver));
+    }
+    if !is_at(new, Slot::Current) {
+        return Some(Next::Act(Act::Rename(Role::New, Slot::Current)));
+    }
+    if let Some(act) = ensure_policy(Role::Old, old, RestartPolicy::No) {
+        return Some(act);
+    }
+    is_up(old).then_some(Next::Act(Act::Drain))
+}
+
+fn give_up(stage: Stage, reason: &str) -> Next {
+    Next::Enter(Step::Rollback(Failure { stage, blame: Blame::World, reason: reason.to_owned() }))
 }
 
 /// A paused or restarting container holds its port as a running one does.
-const fn occupies_the_port(container: &Container) -> bool {
+const fn is_up(container: &Container) -> bool {
     match container.life {
         Life::Running { .. } | Life::Paused | Life::Restarting => true,
         Life::Created | Life::Exited { .. } | Life::Dead => false,
@@ -162,9 +204,32 @@ fn ensure_policy(role: Role, container: &Container, policy: RestartPolicy) -> Op
     (container.policy != policy).then_some(Next::Act(Act::SetPolicy(role, policy)))
 }
 
+/// A name that someone else took meanwhile is left to them: what serves, serves under the name it has.
 fn ensure_names(journal: &Journal, shown: &Shown, places: &[(Role, Slot)]) -> Option<Next> {
-    places.iter().find_map(|&(role, slot)| {
-        let container = shown.get(role)?;
-        (container.name != slot.name(&journal.spec).as_str()).then_some(Next::Act(Act::Rename(role, slot)))
+    misplaced(journal, shown, places)
+        .find(|(_, slot)| !shown.taken.contains(slot))
+        .map(|(role, slot)| Next::Act(Act::Rename(role, slot)))
+}
+
+/// As long as the old container serves untouched, a name that someone else has is a reason to stop.
+fn refuse_taken_names(journal: &Journal, shown: &Shown, places: &[(Role, Slot)]) -> Option<Next> {
+    misplaced(journal, shown, places).find(|(_, slot)| shown.taken.contains(slot)).map(|(_, slot)| {
+        let name = slot.name(&journal.spec);
+        let reason = format!(
+            "the name {name} was taken by a container that is not homeport's: rename or remove that one"
+        );
+        give_up(Stage::Swap, &reason)
+    })
+}
+
+/// The containers that do not have the name of their place.
+fn misplaced<'a>(
+    journal: &'a Journal,
+    shown: &'a Shown,
+    places: &'a [(Role, Slot)],
+) -> impl Iterator<Item = (Role, Slot)> + 'a {
+    places.iter().copied().filter(|&(role, slot)| {
+        let container = shown.get(role);
+        container.is_some_and(|container| container.name != slot.name(&journal.spec).as_str())
     })
 }

@@ -16,6 +16,7 @@ use homeport::clients::store::Queued;
 use homeport::clients::store::Store;
 use homeport::clients::store::StoreError;
 use homeport::clients::store::Verdict;
+use homeport::config::project::Order;
 use homeport::config::settings::ContainerSpec;
 use homeport::model::Blame;
 use homeport::model::Commit;
@@ -90,6 +91,7 @@ impl Card {
             release,
             container: "c0ffee".parse().unwrap(),
             image_id: format!("image-{run}"),
+            replaced: None,
             spec: spec(),
             deployed_at: at(60),
         };
@@ -115,6 +117,7 @@ fn release(number: u64) -> Release {
 
 fn spec() -> ContainerSpec {
     ContainerSpec {
+        labels: BTreeMap::new(),
         name: "web".parse().unwrap(),
         ports: Vec::new(),
         env: BTreeMap::from([("A".to_owned(), "b".to_owned())]),
@@ -208,7 +211,10 @@ async fn a_journal_survives_and_ends_with_its_run() {
     let journal = Journal {
         run,
         project: card.project.clone(),
-        made_by: run,
+        attempt: 0,
+        committed: None,
+        order: Order::StopFirst,
+        restoring: None,
         candidate: release(run.0),
         image_id: "image".to_owned(),
         spec: spec(),

@@ -13,6 +13,7 @@ use crate::clients::store::from_json;
 use crate::clients::store::outbox;
 use crate::clients::store::outbox::Filer;
 use crate::clients::store::parsed;
+use crate::clients::store::parsed_opt;
 use crate::clients::store::runs;
 use crate::clients::store::stamp;
 use crate::clients::store::to_json;
@@ -38,6 +39,8 @@ pub struct Deployment {
     pub container: ContainerId,
     /// Docker's id of its image.
     pub image_id: String,
+    /// The container in whose place it came, which is kept as the way back.
+    pub replaced: Option<ContainerId>,
     /// What the container was made from.
     pub spec: ContainerSpec,
     /// When it was committed.
@@ -99,13 +102,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.transact(move |tx| {
             runs::end_run(tx, &report)?;
-            if let Some(deployment) = &deployed {
-                record_deployment(tx, &report.project, deployment)?;
-            }
             if matches!(report.outcome, Outcome::RolledBack { .. }) {
                 take_back(tx, &report)?;
             }
+            if let Some(deployment) = &deployed {
+                record_deployment(tx, &report, deployment)?;
+            }
             quarantine(tx, &report)?;
+            refuse_spec(tx, &report)?;
             // Only its own journal: a run that ended without one must not end another's deployment.
             tx.execute(
                 "DELETE FROM journals WHERE project = ?1 AND json_extract(journal, '$.run') = ?2",
@@ -167,6 +171,23 @@ impl Store {
         .await
     }
 
+    /// The configuration of the container that is not tried again, if there is one, and why.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn refused_spec(
+        &self,
+        project: ProjectName,
+    ) -> Result<Option<(ContainerSpec, String)>, StoreError> {
+        self.transact(move |tx| {
+            tx.query_row("SELECT * FROM refused_specs WHERE project = ?1", [project.as_str()], |row| {
+                Ok((from_json(row, "spec")?, row.get("reason")?))
+            })
+            .optional()
+        })
+        .await
+    }
+
     async fn standing(
         &self,
         project: ProjectName,
@@ -186,17 +207,24 @@ impl Store {
 
 fn record_deployment(
     tx: &Transaction<'_>,
-    project: &ProjectName,
+    report: &RunReport,
     deployment: &Deployment,
 ) -> rusqlite::Result<()> {
+    let project = &report.project;
+    // What was made anew in a rollback has nothing behind it: the container before it is gone or did not hold.
+    let (current, previous) = match report.outcome {
+        Outcome::RolledBack { .. } => ("past", "past"),
+        _ => ("previous", "past"),
+    };
     tx.execute(
-        "UPDATE deployments SET standing = CASE standing WHEN 'current' THEN 'previous' ELSE 'past' END
+        "UPDATE deployments SET standing = CASE standing WHEN 'current' THEN ?2 ELSE ?3 END
          WHERE project = ?1 AND standing IN ('current', 'previous')",
-        [project.as_str()],
+        (project.as_str(), current, previous),
     )?;
+    tx.execute("DELETE FROM refused_specs WHERE project = ?1", [project.as_str()])?;
     tx.execute(
-        "INSERT INTO deployments (run, project, tag, digest, container_id, image_id, spec, deployed_at, standing)
-         VALUES (:run, :project, :tag, :digest, :container, :image, :spec, :at, 'current')",
+        "INSERT INTO deployments (run, project, tag, digest, container_id, image_id, replaced, spec, deployed_at, standing)
+         VALUES (:run, :project, :tag, :digest, :container, :image, :replaced, :spec, :at, 'current')",
         named_params! {
             ":run": deployment.run.0.cast_signed(),
             ":project": project.as_str(),
@@ -204,6 +232,7 @@ fn record_deployment(
             ":digest": deployment.release.digest.as_str(),
             ":container": deployment.container.as_str(),
             ":image": deployment.image_id,
+            ":replaced": deployment.replaced.as_ref().map(ContainerId::as_str),
             ":spec": to_json(&deployment.spec)?,
             ":at": stamp(deployment.deployed_at),
         },
@@ -239,6 +268,10 @@ fn quarantine(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> 
     let Some(release) = report.candidate.as_ref().filter(|_| failure.blame == Blame::Image) else {
         return Ok(());
     };
+    // What serves again is not to blame: the same content failed with another configuration.
+    if report.serving.as_ref().is_some_and(|serving| serving.digest == release.digest) {
+        return Ok(());
+    }
     tx.execute(
         "INSERT INTO quarantine (project, digest, tag, run, reason) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (project, digest) DO UPDATE SET tag = ?3, run = ?4, reason = ?5",
@@ -253,6 +286,24 @@ fn quarantine(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> 
     Ok(())
 }
 
+/// A configuration of the container with which the content that serves failed is not tried again: it is refused
+/// until it is changed. The journal, which is about to be deleted, knows it.
+fn refuse_spec(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
+    let Outcome::RolledBack { failure } = &report.outcome else { return Ok(()) };
+    let is_same = report.candidate.as_ref().map(|c| &c.digest) == report.serving.as_ref().map(|s| &s.digest);
+    if !is_same || failure.blame != Blame::Image {
+        return Ok(());
+    }
+    tx.execute(
+        "INSERT OR REPLACE INTO refused_specs (project, spec, run, reason)
+         SELECT project, json_extract(journal, '$.spec'), ?2, ?3 FROM journals
+         WHERE project = ?1 AND json_extract(journal, '$.run') = ?2
+             AND json_extract(journal, '$.restoring') IS NULL",
+        (report.project.as_str(), report.number.0.cast_signed(), failure.reason.as_str()),
+    )?;
+    Ok(())
+}
+
 fn deployment_row(row: &Row<'_>) -> rusqlite::Result<Deployment> {
     let run: i64 = row.get("run")?;
     Ok(Deployment {
@@ -260,6 +311,7 @@ fn deployment_row(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         release: Release { tag: parsed(row, "tag")?, digest: parsed(row, "digest")? },
         container: parsed(row, "container_id")?,
         image_id: row.get("image_id")?,
+        replaced: parsed_opt(row, "replaced")?,
         spec: from_json(row, "spec")?,
         deployed_at: parsed(row, "deployed_at")?,
     })

@@ -51,6 +51,7 @@ CREATE TABLE deployments (
     digest       TEXT NOT NULL,
     container_id TEXT NOT NULL,
     image_id     TEXT NOT NULL,
+    replaced     TEXT,                               -- the container in whose place it came
     spec         TEXT NOT NULL,                      -- JSON: what the container was made from
     deployed_at  TEXT NOT NULL,
     standing     TEXT NOT NULL                       -- current | previous | past | failed
@@ -65,6 +66,14 @@ CREATE TABLE quarantine (
     run     INTEGER NOT NULL,
     reason  TEXT NOT NULL,
     PRIMARY KEY (project, digest)
+) STRICT;
+
+-- Configurations of a container with which the content that serves failed.
+CREATE TABLE refused_specs (
+    project TEXT PRIMARY KEY,
+    spec    TEXT NOT NULL,                           -- JSON
+    run     INTEGER NOT NULL,
+    reason  TEXT NOT NULL
 ) STRICT;
 
 -- Mail that waits to be sent.

@@ -1,0 +1,84 @@
+//! What a proof leads to: the step that follows it, and whose fault a failure is.
+
+use anyhow::anyhow;
+
+use crate::cd::drive::Driven;
+use crate::cd::drive::look;
+use crate::cd::prove;
+use crate::config::settings::DeploySettings;
+use crate::model::Blame;
+use crate::model::Container;
+use crate::model::Stage;
+use crate::model::StageError;
+use crate::run::Run;
+use crate::swap;
+use crate::swap::Ending;
+use crate::swap::Journal;
+use crate::swap::Next;
+use crate::swap::Shown;
+use crate::swap::Step;
+use crate::swap::View;
+
+/// Proves the candidate; gives the step that follows.
+///
+/// # Errors
+/// Docker does not say whether it holds: the deployment cannot go on for now.
+pub(super) async fn of_candidate(
+    run: &Run,
+    deploy: &DeploySettings,
+    journal: &Journal,
+    shown: &Shown,
+) -> Result<Step, StageError> {
+    let Some(new) = &shown.new else { return Ok(Step::Prove) };
+    let error = match prove::prove(run, &deploy.prove, &journal.spec, new).await {
+        Ok(()) => return Ok(Step::Commit),
+        Err(error) => error,
+    };
+    // Docker may have died under the candidate: then what it shows now says so, and that is not
+    // the image's fault.
+    let mut view = View::Whole;
+    let now = look(run, journal, &mut view).await?;
+    let error = match swap::next(journal, &now) {
+        Next::Enter(step) => return Ok(step),
+        Next::Prove(_) | Next::Act(_) | Next::End(_) => with_true_blame(run, new, error).await,
+    };
+    Ok(Step::Rollback(run.failure(&error)))
+}
+
+/// A container that was told to stop, by a person or by a Docker that shuts down, did not fail.
+async fn with_true_blame(run: &Run, new: &Container, error: StageError) -> StageError {
+    match error.blame {
+        Blame::World | Blame::Commit => return error,
+        Blame::Image => {}
+    }
+    match run.clients.docker.was_told_to_stop(&new.id).await {
+        Ok(false) => error,
+        Ok(true) => {
+            let source = error.source.context("it was stopped from outside while it was being proven");
+            StageError { blame: Blame::World, source, ..error }
+        }
+        Err(silence) => {
+            let source = error.source.context(format!("whether it failed by itself is not known: {silence}"));
+            StageError { blame: Blame::World, source, ..error }
+        }
+    }
+}
+
+/// Proves the old container, which has been started again.
+pub(super) async fn of_way_back(
+    run: &Run,
+    deploy: &DeploySettings,
+    journal: &Journal,
+    shown: &Shown,
+) -> Driven {
+    let Step::Rollback(failure) = journal.step.clone() else {
+        let why = anyhow!("the old container is only proven in a rollback");
+        return Driven::Suspended(StageError { stage: Stage::Rollback, blame: Blame::World, source: why });
+    };
+    let Some(old) = &shown.old else { return Driven::Ended(Ending::Lost(failure)) };
+    match prove::prove(run, &deploy.prove, &journal.spec, old).await {
+        Ok(()) => Driven::Ended(Ending::RolledBack(failure)),
+        Err(error) if error.blame == Blame::World => Driven::Suspended(error),
+        Err(way_back) => Driven::WayBackFailed { failure, way_back },
+    }
+}
