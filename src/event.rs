@@ -34,7 +34,7 @@ pub enum Event {
     /// A run could not be begun, or its end not be recorded: the database failed.
     RunLost(ProjectName, RunKind),
     /// A deployment could not be ended for now; its journal stands and is taken up again later.
-    DeploymentSuspended(ProjectName),
+    DeploymentSuspended(ProjectName, Hindrance),
     /// It is time to take a suspended deployment up again.
     RecoveryDue(ProjectName),
     /// A deployment that was proven has failed within its watch: the run that made it, and why.
@@ -49,6 +49,15 @@ pub enum Event {
     ConfigChanged,
     /// The process was asked to stop.
     Stop,
+}
+
+/// What keeps a deployment from being ended now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// Docker does not answer: it goes on when Docker does.
+    DockerAway,
+    /// Docker refuses something, or the database does: it is tried again with growing pauses.
+    Refusal,
 }
 
 /// What is polled.

@@ -42,11 +42,12 @@
 //! | 10 | outcome, judgement and mail are recorded together; Docker Hub is polled at once | [`notify::Notifier::finish_ci`] |
 //! | 11 | the listing shows the new tag: is it newer, for this machine, not quarantined? | [`decide::image_due`] |
 //! | 12 | the image comes by digest → `Pulled` | [`cd::pull`] |
-//! | 13 | the journal is opened; from here on the run has to be ended | [`cd::begin`] |
-//! | 14 | step by step: what next, given the journal and what Docker shows *now*? | [`swap::next`] |
+//! | 13 | names and ports are free or ours; the journal is opened: from here on the run has to be ended | [`cd::begin`] |
+//! | 14 | step by step: what next, given the journal and what Docker shows *now*? | [`cd::drive`] → [`swap::next`] |
 //! | 15 | the new container is looked at until it is proven or failed | [`cd::prove`] → [`health::ProvingWatch`] |
 //! | 16 | **point of no return**: committed; the restart policies are handed over, new one first | [`swap::Step::Commit`] |
 //! | 16' | or: the same old container is started again and proven | [`swap::Step::Rollback`] |
+//! | 16'' | or, if it is gone or does not hold: an older release that held is made anew, back to 14 | `cd::ending` → `cd::ways` |
 //! | 17 | deployment, end of the journal and mail are recorded together | [`notify::Notifier::finish_cd`] |
 //! | 18 | the deployment is watched for a while; old images go | `agent::watch`, [`cd::retain`] |
 //!

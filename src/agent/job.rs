@@ -12,6 +12,7 @@ use crate::clients::store::Deployment;
 use crate::clients::store::RunRow;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
+use crate::event::Hindrance;
 use crate::model::CommitSha;
 use crate::model::Release;
 use crate::model::RunKind;
@@ -49,7 +50,7 @@ impl Job {
 /// Why a job ended without a report.
 pub(super) enum NotEnded {
     /// Its journal stands, to be taken up again.
-    Suspended,
+    Suspended(Hindrance),
     /// No number or no end could be written for it.
     NotBegun(anyhow::Error),
 }
@@ -64,7 +65,7 @@ pub(super) async fn perform(
 ) -> Result<RunReport, NotEnded> {
     if matches!(job, Job::Image { .. } | Job::TakeBack { .. }) && has_journal(shared, &settings).await? {
         // A deployment that was cut off goes first: what stands in the service's place is not settled.
-        return Err(NotEnded::Suspended);
+        return Err(NotEnded::Suspended(Hindrance::Refusal));
     }
     match (job, &settings.source, &settings.deploy) {
         (Job::Commit { sha, trigger, reason }, Some(source), _) => {
@@ -142,9 +143,9 @@ async fn end_cd(
     notifier: &Notifier,
     ended: Result<Ended, Suspended>,
 ) -> Result<RunReport, NotEnded> {
-    let Ended { report, deployment } = ended.map_err(|Suspended| NotEnded::Suspended)?;
+    let Ended { report, deployment } = ended.map_err(|Suspended(why)| NotEnded::Suspended(why))?;
     notifier.finish_cd(report, deployment).await.map_err(|error| {
         slog::error!(run.journal, "the end of the run cannot be recorded, to be tried again: {error:#}");
-        NotEnded::Suspended
+        NotEnded::Suspended(Hindrance::Refusal)
     })
 }

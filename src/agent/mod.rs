@@ -196,7 +196,7 @@ impl Agent {
             Event::HubPolled(project, answer) => self.hub_polled(&project, answer).await,
             Event::RunEnded(report) => self.run_ended(*report).await,
             Event::RunLost(project, kind) => self.run_lost(&project, kind),
-            Event::DeploymentSuspended(project) => self.deployment_suspended(&project),
+            Event::DeploymentSuspended(project, why) => self.deployment_suspended(&project, why),
             Event::RecoveryDue(project) => self.recovery_due(&project).await,
             Event::WatchFailed(project, run, reason) => self.watch_failed(&project, run, reason).await,
             Event::MailDue => self.try_mails(),

@@ -10,6 +10,7 @@ use crate::agent::job::NotEnded;
 use crate::agent::job::perform;
 use crate::agent::project::Awaited;
 use crate::event::Event;
+use crate::event::Hindrance;
 use crate::event::Source;
 use crate::model::Blame;
 use crate::model::Outcome;
@@ -20,6 +21,9 @@ use crate::model::Trigger;
 use crate::queue::Lane;
 use crate::queue::Priority;
 use crate::queue::Requested;
+
+/// How often a Docker that is away is asked whether it is back.
+const DOCKER_PACE: Duration = Duration::from_millis(500);
 
 impl Agent {
     /// Lets a job wait for its turn, and starts it if it is its turn.
@@ -75,7 +79,7 @@ impl Agent {
             let done = perform(&shared, &notifier, settings, job, &cancelled).await;
             let event = match done {
                 Ok(report) => Event::RunEnded(Box::new(report)),
-                Err(NotEnded::Suspended) => Event::DeploymentSuspended(name),
+                Err(NotEnded::Suspended(why)) => Event::DeploymentSuspended(name, why),
                 Err(NotEnded::NotBegun(error)) => {
                     slog::error!(shared.journal, "{name}: the run could not be begun or recorded: {error:#}");
                     Event::RunLost(name, kind_of(lane))
@@ -162,24 +166,40 @@ impl Agent {
         self.lane_is_free(kind);
     }
 
-    pub(super) fn deployment_suspended(&mut self, name: &ProjectName) {
-        self.recover_later(name);
+    pub(super) fn deployment_suspended(&mut self, name: &ProjectName, why: Hindrance) {
+        self.recover_later(name, why);
         self.lane_is_free(RunKind::Cd);
     }
 
-    /// Puts a recovery off. A single pass leaves it to the next one.
-    pub(super) fn recover_later(&mut self, name: &ProjectName) {
+    /// Puts a recovery off: until Docker answers, or for a while. A single pass leaves it to the next one.
+    pub(super) fn recover_later(&mut self, name: &ProjectName, why: Hindrance) {
         let now = self.now();
         let jitter = self.jitter();
         self.tally.unreachable += 1;
         if let Some(project) = self.projects.get_mut(name) {
             project.deploying = None;
-            let wait = project.cd.put_off(now, jitter);
-            match self.life {
-                Life::Service => self.send_later(wait, Event::RecoveryDue(name.clone())),
-                Life::OnePass => {}
+            match (self.life, why) {
+                (Life::Service, Hindrance::DockerAway) => self.recover_with_docker(name),
+                (Life::Service, Hindrance::Refusal) => {
+                    let wait = project.cd.put_off(now, jitter);
+                    self.send_later(wait, Event::RecoveryDue(name.clone()));
+                }
+                (Life::OnePass, Hindrance::DockerAway | Hindrance::Refusal) => {}
             }
         }
+    }
+
+    /// A deployment in the middle may mean that nothing serves, so it goes on as soon as Docker answers.
+    fn recover_with_docker(&self, name: &ProjectName) {
+        let (clients, events) = (Arc::clone(&self.shared.clients), self.events.clone());
+        let event = Event::RecoveryDue(name.clone());
+        tokio::spawn(async move {
+            while clients.docker.engine().await.is_err() && !events.is_closed() {
+                clients.clock.sleep(DOCKER_PACE).await;
+            }
+            // Fails only when the agent is gone.
+            events.send(event).ok();
+        });
     }
 
     /// Asks the source again when a run that the world stopped may be tried again. A single pass does not wait.

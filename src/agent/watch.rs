@@ -11,6 +11,7 @@ use crate::cd::retain::retain;
 use crate::cd::take_back::failure_of;
 use crate::clients::store::Deployment;
 use crate::event::Event;
+use crate::event::Hindrance;
 use crate::model::Outcome;
 use crate::model::ProjectName;
 use crate::model::RunKind;
@@ -119,7 +120,7 @@ impl Agent {
             Ok(None) => {}
             Err(error) => {
                 slog::error!(self.shared.journal, "{name}: cannot take its deployment up again: {error:#}");
-                self.recover_later(name);
+                self.recover_later(name, Hindrance::Refusal);
             }
         }
     }

@@ -10,9 +10,11 @@ use crate::cd::drive::advance;
 use crate::cd::standing::Serving;
 use crate::cd::standing::serving;
 use crate::cd::ways;
+use crate::clients::docker::DockerError;
 use crate::clients::store::Deployment;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::DeploySettings;
+use crate::event::Hindrance;
 use crate::model::Blame;
 use crate::model::Failure;
 use crate::model::Outcome;
@@ -126,14 +128,17 @@ fn not_restored(journal: &Journal, failure: Failure) -> Restoring {
 fn suspended(run: &Run, error: &StageError) -> Suspended {
     run.log.header(&format!("suspended, to be taken up again: {:#}", error.source));
     slog::warn!(run.journal, "deployment suspended, to be taken up again: {:#}", error.source);
-    Suspended
+    Suspended(match error.source.downcast_ref::<DockerError>() {
+        Some(DockerError::Unreachable { .. }) => Hindrance::DockerAway,
+        Some(_) | None => Hindrance::Refusal,
+    })
 }
 
 /// A success is a container that Docker shows under the service's name, made from this release.
 async fn deployed(run: &Run, journal: Journal) -> Result<Ended, Suspended> {
     let release = journal.candidate.clone();
     let container = match serving(run, &journal.spec).await {
-        Serving::Unknown => return Err(Suspended),
+        Serving::Unknown => return Err(Suspended(Hindrance::DockerAway)),
         // If it ended in this very moment, that is for the watch to see: it has proven itself.
         Serving::Shown(now, container) | Serving::Stopped(now, container) if now == release => container,
         other @ (Serving::Nothing | Serving::Stopped(..) | Serving::Shown(..)) => {

@@ -36,6 +36,7 @@ use crate::cd::ending::nothing_changed;
 use crate::cd::origin::commit_of;
 use crate::clients::store::Deployment;
 use crate::config::settings::DeploySettings;
+use crate::event::Hindrance;
 use crate::model::Outcome;
 use crate::model::Release;
 use crate::model::RunReport;
@@ -53,9 +54,9 @@ pub struct Ended {
     pub deployment: Option<Deployment>,
 }
 
-/// The deployment cannot be ended for now. Its journal stands, and [`recover`] takes it up again.
+/// The deployment cannot be ended for now, for this reason. Its journal stands, and [`recover`] takes it up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Suspended;
+pub struct Suspended(pub Hindrance);
 
 /// Deploys a release. When `cancelled` fires before anything was changed, the run ends there; after that it
 /// goes on to its end.

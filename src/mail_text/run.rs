@@ -104,9 +104,18 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
 
 fn deployed(release: &Release, previous: Option<&Release>) -> (String, String) {
     let tag = phrase::tag(release);
-    let replaced = previous.filter(|previous| previous.digest != release.digest);
-    let replaces = replaced.map(|p| format!(" It replaces {}.", phrase::tag(p))).unwrap_or_default();
-    (format!("{tag} deployed"), format!("{tag} is running and has proven itself.{replaces}"))
+    match previous {
+        // Its configuration was changed, or someone removed its container.
+        Some(previous) if previous.digest == release.digest => (
+            format!("{tag} deployed again"),
+            format!("{tag} is running in a new container, which has proven itself."),
+        ),
+        Some(previous) => (
+            format!("{tag} deployed"),
+            format!("{tag} is running and has proven itself. It replaces {}.", phrase::tag(previous)),
+        ),
+        None => (format!("{tag} deployed"), format!("{tag} is running and has proven itself.")),
+    }
 }
 
 /// Why the version before does not serve instead.
