@@ -46,7 +46,13 @@ pub(super) async fn of(
                 return Ok(over(run, &journal, Outcome::RolledBack { failure }).await);
             }
             Driven::Ended(Ending::NothingBefore(failure)) => {
-                return Ok(over(run, &journal, Outcome::Failed(failure)).await);
+                match with_nothing_before(run, &journal, failure.clone()).await {
+                    Ok(Some(next)) => journal = next,
+                    Ok(None) => return Ok(over(run, &journal, Outcome::Failed(failure)).await),
+                    Err(error) => return Err(suspended(run, &error)),
+                }
+                view = View::Whole;
+                continue;
             }
             Driven::Ended(Ending::Left(failure)) => {
                 return Ok(over(run, &journal, Outcome::Down(failure)).await);
@@ -64,6 +70,16 @@ pub(super) async fn of(
         journal = next_round(run, journal, setback).await.map_err(|error| suspended(run, &error))?;
         view = View::Whole;
     }
+}
+
+/// Nothing stood in the service's place. But something may have held once, and someone removed its container.
+async fn with_nothing_before(
+    run: &Run,
+    journal: &Journal,
+    failure: Failure,
+) -> Result<Option<Journal>, StageError> {
+    let mut setback = Restoring { instead_of: journal.candidate.clone(), failure, tried: Vec::new() };
+    ways::next(run, journal, &mut setback).await
 }
 
 /// The next older release that held; without one, what there is is left to Docker.

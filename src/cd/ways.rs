@@ -66,6 +66,8 @@ async fn untried(run: &Run, journal: &Journal, setback: &Restoring) -> Result<Ve
     let tried = setback.tried.iter().filter_map(|tried| tried.release.as_ref());
     let mut passed: BTreeSet<Digest> = tried.map(|release| release.digest.clone()).collect();
     passed.extend(quarantined.into_iter().map(|q| q.digest));
+    // From the second round on the candidate is another one, and what failed first is not tried again.
+    passed.extend(journal.restoring.iter().map(|restoring| restoring.instead_of.digest.clone()));
     let is_candidate =
         |d: &Deployment| d.release.digest == journal.candidate.digest && d.spec == journal.spec;
     Ok(deployments
