@@ -4,12 +4,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::bail;
+
 use crate::cli::Exit;
 use crate::cli::block_on;
 use crate::cli::complain;
 use crate::cli::say;
 use crate::clients::clock::Clock;
 use crate::clients::docker::Docker;
+use crate::clients::docker::LEAST_API;
 use crate::clients::github::GitHub;
 use crate::clients::hub::Hub;
 use crate::clients::hub::HubError;
@@ -99,6 +102,13 @@ async fn ask_everyone(settings: &Settings) -> Vec<Finding> {
 
 async fn ask_docker(settings: &Settings) -> anyhow::Result<String> {
     let engine = Docker::connect(&settings.docker_host)?.engine().await?;
+    if engine.is_too_old() {
+        bail!(
+            "engine {} speaks API {}, homeport needs {LEAST_API} or newer: upgrade Docker",
+            engine.version,
+            engine.api_version
+        );
+    }
     Ok(format!("engine {}, API {}, {}/{}", engine.version, engine.api_version, engine.os, engine.goarch))
 }
 

@@ -7,6 +7,7 @@ mod config_refusals;
 mod docker_bed;
 mod docker_client;
 mod docker_sandbox;
+mod docker_versions;
 mod git_client;
 mod git_server;
 mod github_client;

@@ -94,6 +94,17 @@ pub struct Engine {
     pub data_root: String,
 }
 
+/// The least API that is needed, of Docker 20.10: older ones know neither the platform of a pull nor all that is
+/// said of a container.
+pub const LEAST_API: &str = "1.41";
+
+impl Engine {
+    /// Whether it speaks an API older than [`LEAST_API`].
+    pub fn is_too_old(&self) -> bool {
+        minor(&self.api_version) < minor(LEAST_API)
+    }
+}
+
 impl Docker {
     /// An engine at `unix:///PATH` or `tcp://HOST:PORT`. Nothing is sent yet: an absent engine is an error of
     /// the first call.
