@@ -132,7 +132,7 @@ impl Agent {
         }
         self.lane_is_free(report.kind);
         self.sweep_logs(&name);
-        self.after_deployment(&report).await;
+        self.after_run(&report).await;
         self.mail_soon();
         self.look_again(&name, report.kind);
     }

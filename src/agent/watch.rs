@@ -26,7 +26,8 @@ const PACE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_milli
 
 impl Agent {
     /// After a run: watch what it deployed, and clear away what no longer is a way back.
-    pub(super) async fn after_deployment(&mut self, report: &RunReport) {
+    pub(super) async fn after_run(&mut self, report: &RunReport) {
+        self.clear_images(report).await;
         match (report.kind, &report.outcome) {
             (RunKind::Cd, Outcome::Deployed(_)) => {}
             // What could not be taken back was told of once; to watch it on would be to tell it again and again.
@@ -38,21 +39,34 @@ impl Agent {
             (RunKind::Ci, _) => return,
         }
         let Some(project) = self.projects.get(&report.project) else { return };
-        let Some(deploy) = &project.settings.deploy else { return };
-        let (window, keep) = (deploy.watch, deploy.keep_images);
-        let (clients, journal) = (Arc::clone(&self.shared.clients), self.shared.journal.clone());
-        let settings = Arc::clone(&project.settings);
-        tokio::spawn(async move {
-            match retain(&clients, &settings, keep).await {
-                Ok(0) => {}
-                Ok(removed) => slog::info!(journal, "{}: removed {removed} old images", settings.name),
-                Err(error) => slog::warn!(journal, "{}: cannot remove old images: {error:#}", settings.name),
-            }
-        });
+        let Some(window) = project.settings.deploy.as_ref().map(|deploy| deploy.watch) else { return };
         match self.shared.clients.store.current(report.project.clone()).await {
             Ok(Some(deployment)) => self.watch(&report.project, deployment, window),
             Ok(None) => {}
             Err(error) => slog::error!(self.shared.journal, "{}: cannot watch: {error:#}", report.project),
+        }
+    }
+
+    /// Clears away the images that are no way back any more. On a machine that only builds, after each build.
+    async fn clear_images(&self, report: &RunReport) {
+        let Some(project) = self.projects.get(&report.project) else { return };
+        match (report.kind, &project.settings.deploy) {
+            (RunKind::Cd, _) | (RunKind::Ci, None) => {}
+            (RunKind::Ci, Some(_)) => return,
+        }
+        let (clients, journal) = (Arc::clone(&self.shared.clients), self.shared.journal.clone());
+        let settings = Arc::clone(&project.settings);
+        let clearing = async move {
+            match retain(&clients, &settings).await {
+                Ok(0) => {}
+                Ok(removed) => slog::info!(journal, "{}: removed {removed} old images", settings.name),
+                Err(error) => slog::warn!(journal, "{}: cannot remove old images: {error:#}", settings.name),
+            }
+        };
+        match self.life {
+            Life::Service => drop(tokio::spawn(clearing)),
+            // Nothing goes on behind the end of a pass.
+            Life::OnePass => clearing.await,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::clients::docker::BuildRequest;
 use crate::config::settings::SourceSettings;
 use crate::model::Blame;
 use crate::model::Commit;
+use crate::model::LABEL_CREATED;
 use crate::model::LABEL_PROJECT;
 use crate::model::LABEL_REVISION;
 use crate::model::LABEL_ROLE;
@@ -93,7 +94,7 @@ fn labels(run: &Run, source: &SourceSettings, commit: &Commit) -> BTreeMap<Strin
     let labels = [
         (LABEL_REVISION, commit.sha.to_string()),
         ("org.opencontainers.image.source", repository),
-        ("org.opencontainers.image.created", created),
+        (LABEL_CREATED, created),
         (LABEL_PROJECT, run.project.name.to_string()),
         (LABEL_ROLE, ROLE_IMAGE.to_owned()),
         (LABEL_RUN, run.number.to_string()),

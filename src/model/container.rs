@@ -27,6 +27,8 @@ pub const LABEL_ATTEMPT: &str = "homeport.attempt";
 pub const LABEL_TAG: &str = "homeport.tag";
 /// Label of a service container: the digest it was deployed from.
 pub const LABEL_DIGEST: &str = "homeport.digest";
+/// Label of an image, by the OCI image specification: when it was built.
+pub const LABEL_CREATED: &str = "org.opencontainers.image.created";
 /// Label of an image, by the OCI image specification: the commit it was built from.
 pub const LABEL_REVISION: &str = "org.opencontainers.image.revision";
 /// Role of the containers that serve, served or were meant to.

@@ -7,6 +7,7 @@ mod run;
 pub use container::Container;
 pub use container::HealthStatus;
 pub use container::LABEL_ATTEMPT;
+pub use container::LABEL_CREATED;
 pub use container::LABEL_DIGEST;
 pub use container::LABEL_PROJECT;
 pub use container::LABEL_REVISION;

@@ -10,6 +10,7 @@ mod pushes;
 mod red_commits;
 mod reloads;
 mod restarts;
+mod retention;
 mod secrets;
 mod service;
 mod test_places;
