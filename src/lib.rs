@@ -70,6 +70,7 @@
 //! - What a run's end leads to (judgement, quarantine, deployment, mail) is one transaction with that end.
 //! - A secret is masked before a line is written anywhere; it reaches no argument list, URL, image or mail.
 
+pub mod fault_point;
 pub mod model;
 pub mod event;
 pub mod config;

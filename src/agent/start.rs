@@ -16,6 +16,7 @@ use crate::config::settings::WebhookSettings;
 use crate::event::Event;
 use crate::event::Source;
 use crate::event::Upkeep;
+use crate::fault_point::Effect;
 use crate::model::Commit;
 use crate::model::Outcome;
 use crate::model::ProjectName;
@@ -126,6 +127,7 @@ impl Agent {
     /// Work trees that a killed process left. No run has begun yet, so whatever is there is left over.
     pub(super) fn clear_trees(&self) {
         let (trees, journal) = (self.shared.clients.trees_dir.clone(), self.shared.journal.clone());
+        let _effect = Effect::begin("tree", "clear");
         if let Err(error) = std::fs::remove_dir_all(&trees)
             && error.kind() != std::io::ErrorKind::NotFound
         {

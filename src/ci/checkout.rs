@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::clients::git::GitError;
 use crate::config::settings::SourceSettings;
+use crate::fault_point::Effect;
 use crate::model::Blame;
 use crate::model::Commit;
 use crate::model::Stage;
@@ -47,6 +48,7 @@ impl WorkTree {
 
     fn of(run: &Run, what: &str) -> anyhow::Result<Self> {
         let path = run.clients.trees_dir.join(format!("{}-{}-{what}", run.project.name, run.number));
+        let _effect = Effect::begin("tree", "make");
         std::fs::create_dir_all(&path).with_context(|| format!("make the folder {}", path.display()))?;
         Ok(Self { path })
     }
@@ -56,7 +58,10 @@ impl Drop for WorkTree {
     fn drop(&mut self) {
         let path = std::mem::take(&mut self.path);
         // A large tree takes its time to remove. What is left behind by a kill goes at the next start.
-        let remove = move || std::fs::remove_dir_all(&path);
+        let remove = move || {
+            let _effect = Effect::begin("tree", "remove");
+            std::fs::remove_dir_all(&path)
+        };
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => drop(remove()),

@@ -17,6 +17,7 @@ use crate::config::load::Loaded;
 use crate::config::load::load;
 use crate::config::secret::Environment;
 use crate::config::settings::Settings;
+use crate::fault_point::Effect;
 use crate::logging::redact::Redactor;
 use crate::logging::root::Root;
 use crate::run::Board;
@@ -39,9 +40,11 @@ impl Desk {
     pub fn open(loaded: &Loaded) -> anyhow::Result<Self> {
         let settings = &loaded.settings;
         let lock = AgentLock::take(&settings.state_dir)?;
+        let effect = Effect::begin("log", "make-folder");
         std::fs::create_dir_all(&settings.log_dir).with_context(|| {
             format!("make the log folder {}: is `log_dir` right?", settings.log_dir.display())
         })?;
+        effect.end();
         // Before all that stays: reading them takes three times the memory of keeping them, for a moment, and
         // what comes after has a use for it.
         let tls = Tls::open()?;

@@ -8,6 +8,8 @@ use std::path::Path;
 use anyhow::Context;
 use anyhow::bail;
 
+use crate::fault_point::Effect;
+
 /// The right to change what a state folder is about. Given back when dropped.
 #[derive(Debug)]
 pub struct AgentLock {
@@ -20,6 +22,7 @@ impl AgentLock {
     /// # Errors
     /// Another agent holds it, or the folder cannot be written.
     pub fn take(state_dir: &Path) -> anyhow::Result<Self> {
+        let _effect = Effect::begin("state", "lock");
         std::fs::create_dir_all(state_dir).with_context(|| {
             format!("make the state folder {}: is `state_dir` right?", state_dir.display())
         })?;

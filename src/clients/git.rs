@@ -135,7 +135,7 @@ impl Git {
     /// Whether an earlier run has fetched this very commit.
     async fn has_fetched(&self, mirror: &Mirror, wanted: &Wanted<'_>) -> Result<bool, GitError> {
         let ask =
-            GitCommand::new(&["rev-parse", "--verify", "--quiet", FETCHED]).in_repository(mirror.path());
+            GitCommand::question(&["rev-parse", "--verify", "--quiet", FETCHED]).in_repository(mirror.path());
         let ended = ask.run(&self.program, wanted.out).await?;
         Ok(ended.is_success() && ended.stdout.trim() == wanted.sha.as_str())
     }
@@ -164,7 +164,7 @@ impl Git {
         }
         self.check(mirror, wanted, &ended)?;
         let commit = format!("{sha}^{{commit}}");
-        let find = GitCommand::new(&["cat-file", "-e", &commit]).in_repository(mirror.path());
+        let find = GitCommand::question(&["cat-file", "-e", &commit]).in_repository(mirror.path());
         if !find.run(&self.program, wanted.out).await?.is_success() {
             return Err(gone());
         }

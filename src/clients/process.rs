@@ -29,6 +29,7 @@ use tokio::process::Child;
 use tokio::process::Command;
 
 use crate::clients::clock::Clock;
+use crate::fault_point::Effect;
 use crate::model::RunNumber;
 
 /// Those variables of the agent's own environment that a script may see, if they are set.
@@ -94,14 +95,17 @@ pub fn passed_on() -> BTreeMap<String, String> {
 /// If the script cannot be started; how it ended is no error.
 pub async fn run_host(run: &HostRun<'_>, out: &(dyn Fn(&[u8]) + Send + Sync)) -> anyhow::Result<HostExit> {
     for folder in [run.home, run.tmp] {
+        let _effect = Effect::begin("test", "make-folder");
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let (reader, writer) = std::io::pipe().context("cannot make a pipe for the output of the tests")?;
     let mut output = Receiver::from_owned_fd(reader.into()).context("cannot read the output of the tests")?;
     let mark = new_mark(run.number);
+    let starting = Effect::begin("test", "start");
     let mut child = command(run, &mark, writer)?
         .spawn()
         .with_context(|| format!("cannot start `setsid sh` in {}", run.dir.display()))?;
+    starting.end();
     let processes =
         Processes { session: child.id().and_then(as_pid), mark: format!("{MARK}={mark}"), are_gone: false };
 

@@ -9,6 +9,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::fault_point::Effect;
+
 /// A file that only grows, by whole lines.
 #[derive(Debug)]
 pub struct LogFile {
@@ -21,6 +23,7 @@ pub struct LogFile {
 impl LogFile {
     /// Makes the file and the folder it stands in. An existing file is an error.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let _effect = Effect::begin("log", "create");
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
         }
@@ -30,6 +33,7 @@ impl LogFile {
 
     /// Opens a file that a former process has begun; makes it if it is gone.
     pub fn resume(path: &Path) -> io::Result<Self> {
+        let _effect = Effect::begin("log", "resume");
         if let Some(folder) = path.parent() {
             std::fs::DirBuilder::new().recursive(true).mode(0o750).create(folder)?;
         }

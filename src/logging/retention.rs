@@ -11,6 +11,7 @@ use chrono::DateTime;
 use chrono::NaiveDateTime;
 use chrono::Utc;
 
+use crate::fault_point::Effect;
 use crate::model::ProjectName;
 
 /// How many logs of a project are kept whatever else holds.
@@ -80,7 +81,10 @@ pub fn sweep(
     let mut removed = Vec::new();
     let mut first_error = None;
     for path in expired(found(&log_dir.join(project.as_str()))?, keep, now) {
-        match std::fs::remove_file(&path) {
+        let effect = Effect::begin("log", "remove");
+        let gone = std::fs::remove_file(&path);
+        effect.end();
+        match gone {
             Ok(()) => removed.push(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 /// The modules in reading order: a module may use only those before it. The same list as in `lib.rs`.
 const ORDER: &[&str] = &[
+    "fault_point",
     "model",
     "event",
     "config",
@@ -61,6 +62,21 @@ const IMPURE: &[&str] = &[
     "Utc::now",
     "Instant::now",
     "SystemTime",
+];
+
+/// What changes files, and so is an effect with a name.
+const FILE_EFFECTS: &[&str] = &[
+    "create_dir",
+    "DirBuilder",
+    "fs::write",
+    "fs::copy",
+    "fs::rename",
+    "fs::hard_link",
+    "remove_file",
+    "remove_dir",
+    "create(true)",
+    "create_new(true)",
+    "File::create",
 ];
 
 const LONGEST_FILE: usize = 330;
@@ -252,6 +268,25 @@ fn the_product_has_no_test_switches_and_one_import_a_line() {
         }
         for (line, text) in source.lines_with("{error:?}").chain(source.lines_with("{e:?}")) {
             complaints.push(format!("src/{}:{line}: an error is flattened by Debug: {text}", source.path));
+        }
+    }
+    report(&complaints);
+}
+
+#[test]
+fn the_one_test_switch_of_the_product_stands_in_one_file_and_no_effect_on_files_is_without_it() {
+    let mut complaints = Vec::new();
+    for source in sources().iter().filter(|s| s.path != "fault_point.rs") {
+        for (line, _) in source.lines_with("feature = ") {
+            complaints.push(format!("src/{}:{line}: a cargo feature outside of fault_point.rs", source.path));
+        }
+        if source.product.contains("Effect::begin(") {
+            continue;
+        }
+        for word in FILE_EFFECTS {
+            for (line, text) in source.lines_with(word) {
+                complaints.push(format!("src/{}:{line}: an effect without a name: {text}", source.path));
+            }
         }
     }
     report(&complaints);

@@ -34,6 +34,7 @@ use crate::clients::docker::fault::fault;
 use crate::clients::docker::progress::BuildProgress;
 use crate::clients::docker::registry::credentials;
 use crate::config::settings::Login;
+use crate::fault_point::Effect;
 use crate::model::Blame;
 use crate::model::Platform;
 
@@ -134,7 +135,8 @@ impl Docker {
     ) -> Result<String, BuildError> {
         let what = format!("build {}", request.dockerfile);
         let attempt = self.attempt(&what);
-        let api = self.api(&attempt, request.timeout)?;
+        let effect = Effect::begin("docker", "build");
+        let api = self.changing(&effect, &attempt, request.timeout)?;
         let options = options(builder, &request);
         let logins = request.login.and_then(|(registry, login)| logins(builder, registry, login));
         let names = request.names;
@@ -152,6 +154,7 @@ impl Docker {
             }
         }
         drop(stream);
+        effect.end();
         if let Some(error) = unread.cause() {
             return Err(error);
         }

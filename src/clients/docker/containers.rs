@@ -28,6 +28,7 @@ use crate::clients::docker::seen::seen;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::PortMapping;
 use crate::config::settings::Protocol;
+use crate::fault_point::Effect;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::ContainerName;
@@ -85,8 +86,7 @@ impl Docker {
         }
         let what = format!("inspect container {container}");
         let options = None::<InspectContainerOptions>;
-        let found = match self.short(&what, async |api| api.inspect_container(container, options).await).await
-        {
+        let found = match self.ask(&what, async |api| api.inspect_container(container, options).await).await {
             Ok(found) => found,
             Err(DockerError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(error),
@@ -104,8 +104,7 @@ impl Docker {
     pub async fn containers_of(&self, project: &ProjectName) -> Result<Vec<Container>, DockerError> {
         let filters = HashMap::from([("label", vec![format!("{LABEL_PROJECT}={project}")])]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let found =
-            self.short("list containers", async |api| api.list_containers(Some(options)).await).await?;
+        let found = self.ask("list containers", async |api| api.list_containers(Some(options)).await).await?;
         let mut containers = Vec::with_capacity(found.len());
         for id in found.into_iter().filter_map(|summary| summary.id) {
             // One that was removed meanwhile is not there any more.
@@ -125,8 +124,7 @@ impl Docker {
         known: &[ContainerId],
     ) -> Result<Standing, DockerError> {
         let options = ListContainersOptionsBuilder::default().all(true).build();
-        let found =
-            self.short("list containers", async |api| api.list_containers(Some(options)).await).await?;
+        let found = self.ask("list containers", async |api| api.list_containers(Some(options)).await).await?;
         let mut standing = Standing::default();
         for summary in found {
             let id = summary.id.unwrap_or_default();
@@ -151,7 +149,10 @@ impl Docker {
     pub async fn set_policy(&self, id: &ContainerId, policy: RestartPolicy) -> Result<(), DockerError> {
         let what = format!("set the restart policy of container {id}");
         let body = ContainerUpdateBody { restart_policy: Some(docker_policy(policy)), ..Default::default() };
-        self.short(&what, async |api| api.update_container(id.as_str(), body).await).await?;
+        self.change(Effect::begin("docker", "set-policy"), &what, async |api| {
+            api.update_container(id.as_str(), body).await
+        })
+        .await?;
         match self.inspect(id.as_str()).await? {
             Some(container) if container.policy == policy => Ok(()),
             Some(_) | None => Err(self.attempt(&what).broke_off("Docker does not show the new policy")),
@@ -167,7 +168,12 @@ impl Docker {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         let limit = grace.saturating_add(self.patience);
-        self.within(limit, &what, async |api| api.stop_container(id.as_str(), Some(options)).await).await?;
+        let effect = Effect::begin("docker", "stop");
+        self.change_within(limit, &effect, &what, async |api| {
+            api.stop_container(id.as_str(), Some(options)).await
+        })
+        .await?;
+        effect.end();
         match self.inspect(id.as_str()).await?.map(|container| container.life) {
             Some(Life::Exited { code: KILLED, .. }) => Ok(Stopped::Killed),
             Some(Life::Exited { .. } | Life::Created | Life::Dead) | None => Ok(Stopped::ByItself),
@@ -184,7 +190,10 @@ impl Docker {
     pub async fn start(&self, id: &ContainerId) -> Result<(), DockerError> {
         let what = format!("start container {id}");
         let options = None::<StartContainerOptions>;
-        self.short(&what, async |api| api.start_container(id.as_str(), options).await).await
+        self.change(Effect::begin("docker", "start"), &what, async |api| {
+            api.start_container(id.as_str(), options).await
+        })
+        .await
     }
 
     /// Removes a container and its anonymous volumes; `force` also one that runs.
@@ -194,7 +203,11 @@ impl Docker {
     pub async fn remove(&self, id: &ContainerId, force: bool) -> Result<(), DockerError> {
         let what = format!("remove container {id}");
         let options = RemoveContainerOptionsBuilder::default().force(force).v(true).build();
-        match self.short(&what, async |api| api.remove_container(id.as_str(), Some(options)).await).await {
+        let effect = Effect::begin("docker", "remove");
+        match self
+            .change(effect, &what, async |api| api.remove_container(id.as_str(), Some(options)).await)
+            .await
+        {
             Ok(()) | Err(DockerError::NotFound { .. }) => {}
             Err(DockerError::Conflict { message, .. }) if message.contains("already in progress") => {
                 self.removed(id, self.patience).await?;
@@ -215,7 +228,11 @@ impl Docker {
     ) -> Result<(ContainerId, Vec<String>), DockerError> {
         let what = format!("create container {name}");
         let options = CreateContainerOptionsBuilder::default().name(name.as_str()).build();
-        let made = self.short(&what, async |api| api.create_container(Some(options), body).await).await?;
+        let made = self
+            .change(Effect::begin("docker", "create"), &what, async |api| {
+                api.create_container(Some(options), body).await
+            })
+            .await?;
         match made.id.parse() {
             Ok(id) => Ok((id, made.warnings)),
             Err(_) => Err(self.attempt(&what).broke_off("the answer lacks the id")),

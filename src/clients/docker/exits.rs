@@ -64,7 +64,7 @@ impl Docker {
     pub(super) async fn was_starved(&self, id: &ContainerId, code: i64) -> Result<bool, DockerError> {
         let what = format!("ask why container {id} ended");
         let options = None::<InspectContainerOptions>;
-        let found = self.short(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
+        let found = self.ask(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
         let state = found.state.unwrap_or_default();
         let moment = |text: Option<String>| DateTime::parse_from_rfc3339(&text?).ok();
         let times = moment(state.started_at).zip(moment(state.finished_at));
@@ -77,7 +77,7 @@ impl Docker {
             .until(&to.timestamp().saturating_add(2).to_string())
             .filters(&filters)
             .build();
-        let first = self.short(&what, async |api| api.events(Some(events)).next().await.transpose()).await?;
+        let first = self.ask(&what, async |api| api.events(Some(events)).next().await.transpose()).await?;
         Ok(first.is_some())
     }
 
@@ -89,7 +89,7 @@ impl Docker {
     pub async fn was_told_to_stop(&self, id: &ContainerId) -> Result<bool, DockerError> {
         let what = format!("ask whether container {id} was told to stop");
         let options = None::<InspectContainerOptions>;
-        let found = self.short(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
+        let found = self.ask(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
         let moment = |text: Option<String>| DateTime::parse_from_rfc3339(&text?).ok();
         let state = found.state.unwrap_or_default();
         let times = moment(state.started_at).zip(moment(state.finished_at));
@@ -101,7 +101,7 @@ impl Docker {
             .until(&to.timestamp().saturating_add(1).to_string())
             .filters(&filters)
             .build();
-        let first = self.short(&what, async |api| api.events(Some(events)).next().await.transpose()).await?;
+        let first = self.ask(&what, async |api| api.events(Some(events)).next().await.transpose()).await?;
         Ok(first.is_some())
     }
 
@@ -120,7 +120,7 @@ impl Docker {
         let attempt = self.attempt(&what);
         let options = WaitContainerOptionsBuilder::default().condition(condition).build();
         // The engine sends the head of its answer at once and the rest when the container ends.
-        let api = self.api(&attempt, self.patience)?;
+        let api = self.asking(&attempt, self.patience)?;
         let mut answers = std::pin::pin!(api.wait_container(id.as_str(), Some(options)));
         match answers.next().await {
             Some(Ok(answer)) => Ok(Some(Ended::Exited { code: answer.status_code })),

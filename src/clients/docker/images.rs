@@ -17,6 +17,7 @@ use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
 use crate::clients::docker::ImageReference;
 use crate::config::settings::Protocol;
+use crate::fault_point::Effect;
 use crate::model::Digest;
 use crate::model::LABEL_PROJECT;
 use crate::model::Platform;
@@ -78,8 +79,7 @@ impl Docker {
         if !can_be_in_a_path(image) {
             return Ok(None);
         }
-        match self.short(&format!("inspect image {image}"), async |api| api.inspect_image(image).await).await
-        {
+        match self.ask(&format!("inspect image {image}"), async |api| api.inspect_image(image).await).await {
             Ok(found) => Ok(Some(facts(found))),
             Err(DockerError::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -99,7 +99,10 @@ impl Docker {
             message: "there is no such image on this machine".to_owned(),
         })?;
         let options = TagImageOptionsBuilder::default().repo(name.repository()).tag(name.version()).build();
-        self.short(&what, async |api| api.tag_image(&source.id, Some(options)).await).await?;
+        self.change(Effect::begin("docker", "tag"), &what, async |api| {
+            api.tag_image(&source.id, Some(options)).await
+        })
+        .await?;
         match self.image(&name.to_string()).await? {
             Some(tagged) if tagged.id == source.id => Ok(()),
             Some(_) | None => Err(attempt.broke_off("the name does not lead to the image")),
@@ -116,7 +119,9 @@ impl Docker {
         }
         let options = RemoveImageOptionsBuilder::default().force(false).noprune(false).build();
         let what = format!("remove image {image}");
-        match self.short(&what, async |api| api.remove_image(image, Some(options), None).await).await {
+        let effect = Effect::begin("docker", "remove-image");
+        match self.change(effect, &what, async |api| api.remove_image(image, Some(options), None).await).await
+        {
             Ok(_) => Ok(ImageRemoval::Removed),
             Err(DockerError::NotFound { .. }) => Ok(ImageRemoval::Absent),
             Err(DockerError::Conflict { .. }) => Ok(ImageRemoval::InUse),
@@ -152,7 +157,7 @@ impl Docker {
     ) -> Result<BTreeSet<String>, DockerError> {
         let filters = HashMap::from([(filter, vec![value])]);
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let found = self.short("list images", async |api| api.list_images(Some(options)).await).await?;
+        let found = self.ask("list images", async |api| api.list_images(Some(options)).await).await?;
         Ok(found.into_iter().map(|image| image.id).collect())
     }
 }

@@ -22,7 +22,7 @@ impl Docker {
     pub async fn logs_tail(&self, id: &ContainerId, lines: usize) -> Result<Vec<String>, DockerError> {
         let what = format!("read the log of container {id}");
         let attempt = self.attempt(&what);
-        let api = self.api(&attempt, self.patience)?;
+        let api = self.asking(&attempt, self.patience)?;
         let options =
             LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
         let mut tail = Tail { most: lines, lines: VecDeque::new(), open: [Vec::new(), Vec::new()] };

@@ -33,6 +33,9 @@ use futures_util::Stream;
 use futures_util::StreamExt;
 use http::HeaderValue;
 
+use crate::fault_point;
+use crate::fault_point::Effect;
+
 pub use build::BuildError;
 pub use build::BuildRequest;
 pub use build::Builder;
@@ -135,8 +138,8 @@ impl Docker {
     /// # Errors
     /// `Unreachable`, `TimedOut`, `Refused`.
     pub async fn engine(&self) -> Result<Engine, DockerError> {
-        let version = self.short("ask for the engine's version", async |api| api.version().await).await?;
-        let info = self.short("ask about the engine's machine", async |api| api.info().await).await?;
+        let version = self.ask("ask for the engine's version", async |api| api.version().await).await?;
+        let info = self.ask("ask about the engine's machine", async |api| api.info().await).await?;
         let api_version = version.api_version.unwrap_or_default();
         let os = version.os.unwrap_or_default();
         let components = version.components.unwrap_or_default();
@@ -156,8 +159,22 @@ impl Docker {
         })
     }
 
-    /// A connection whose answer may begin as late as `limit`.
-    fn api(&self, attempt: &Attempt<'_>, limit: Duration) -> Result<bollard::Docker, DockerError> {
+    /// A connection to ask and to change nothing, whose answer may begin as late as `limit`.
+    fn asking(&self, attempt: &Attempt<'_>, limit: Duration) -> Result<bollard::Docker, DockerError> {
+        Ok(self.connected(attempt, limit)?.with_request_modifier(without_effect))
+    }
+
+    /// A connection for an effect, whose answer may begin as late as `limit`.
+    fn changing(
+        &self,
+        _effect: &Effect,
+        attempt: &Attempt<'_>,
+        limit: Duration,
+    ) -> Result<bollard::Docker, DockerError> {
+        Ok(self.connected(attempt, limit)?.with_request_modifier(with_url_safe_login))
+    }
+
+    fn connected(&self, attempt: &Attempt<'_>, limit: Duration) -> Result<bollard::Docker, DockerError> {
         // bollard counts in whole seconds; the exact limit is kept around the call.
         let seconds = limit.as_secs().saturating_add(1);
         let api = if self.host.starts_with("unix://") {
@@ -165,31 +182,41 @@ impl Docker {
         } else {
             bollard::Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
         };
-        Ok(api.map_err(|e| attempt.failed(e))?.with_request_modifier(with_url_safe_login))
+        api.map_err(|error| attempt.failed(error))
     }
 
-    /// A call that is answered at once.
-    async fn short<T>(
+    /// A question that is answered at once.
+    async fn ask<T>(
         &self,
         what: &str,
         call: impl AsyncFnOnce(&bollard::Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, DockerError> {
-        self.within(self.patience, what, call).await
+        let attempt = self.attempt(what);
+        let api = self.asking(&attempt, self.patience)?;
+        within(&attempt, self.patience, Box::pin(call(&api))).await
     }
 
-    /// A call that is answered within `limit`.
-    async fn within<T>(
+    /// An effect that is answered at once.
+    async fn change<T>(
+        &self,
+        effect: Effect,
+        what: &str,
+        call: impl AsyncFnOnce(&bollard::Docker) -> Result<T, bollard::errors::Error>,
+    ) -> Result<T, DockerError> {
+        self.change_within(self.patience, &effect, what, call).await
+    }
+
+    /// An effect, or a part of one, that is answered within `limit`.
+    async fn change_within<T>(
         &self,
         limit: Duration,
+        effect: &Effect,
         what: &str,
         call: impl AsyncFnOnce(&bollard::Docker) -> Result<T, bollard::errors::Error>,
     ) -> Result<T, DockerError> {
-        let attempt = Attempt { what, host: &self.host };
-        let api = self.api(&attempt, limit)?;
-        match tokio::time::timeout(limit, call(&api)).await {
-            Ok(answer) => answer.map_err(|error| attempt.failed(error)),
-            Err(_) => Err(attempt.timed_out(limit)),
-        }
+        let attempt = self.attempt(what);
+        let api = self.changing(effect, &attempt, limit)?;
+        within(&attempt, limit, Box::pin(call(&api))).await
     }
 
     /// Reads a stream to its end. It may take `limit` in all and be silent for `silence`.
@@ -213,6 +240,28 @@ impl Docker {
         };
         tokio::time::timeout(limit, reading).await.unwrap_or_else(|_| Err(attempt.timed_out(limit)))
     }
+}
+
+/// The answer to a call, if it comes within `limit`.
+async fn within<T>(
+    attempt: &Attempt<'_>,
+    limit: Duration,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, DockerError> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map_err(|error| attempt.failed(error)),
+        Err(_) => Err(attempt.timed_out(limit)),
+    }
+}
+
+/// A question must not be an effect; two kinds of questions are sent as if they were.
+fn without_effect(request: BollardRequest) -> BollardRequest {
+    let path = request.uri().path();
+    let is_question = request.method().is_safe() || path.ends_with("/wait") || path.ends_with("/attach");
+    if fault_point::is_watched() && !is_question {
+        fault_point::forgotten(&format!("Docker is asked to {} {path}", request.method()));
+    }
+    with_url_safe_login(request)
 }
 
 /// bollard writes logins in the standard base64 alphabet, the engine reads the URL-safe one and takes what it

@@ -4,6 +4,7 @@ use bollard::query_parameters::RenameContainerOptionsBuilder;
 
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
+use crate::fault_point::Effect;
 use crate::model::ContainerId;
 use crate::model::ContainerName;
 
@@ -19,7 +20,7 @@ impl Docker {
         if self.inspect(id.as_str()).await?.is_some_and(|container| container.name == name.as_str()) {
             return Ok(());
         }
-        self.give_name(id, name).await
+        self.give_name(&Effect::begin("docker", "rename"), id, name).await
     }
 
     /// Takes a name from a running container, which is called `put_off` then, and gives it to another one. A name
@@ -36,20 +37,34 @@ impl Docker {
     ) -> Result<(), DockerError> {
         let (giver, put_off) = from;
         let take = async {
+            // However often it is asked for, the name goes over once.
+            let effect = Effect::begin("docker", "take-name");
             for _ in 0..TRIES {
-                match self.give_name(to, name).await {
+                match self.give_name(&effect, to, name).await {
                     Err(DockerError::Conflict { .. }) => {}
                     other => return other,
                 }
             }
-            self.give_name(to, name).await
+            self.give_name(&effect, to, name).await
         };
-        tokio::try_join!(self.give_name(giver, put_off), take).map(|_| ())
+        let give = async {
+            let effect = Effect::begin("docker", "give-name");
+            self.give_name(&effect, giver, put_off).await
+        };
+        tokio::try_join!(give, take).map(|_| ())
     }
 
-    async fn give_name(&self, id: &ContainerId, name: &ContainerName) -> Result<(), DockerError> {
+    async fn give_name(
+        &self,
+        effect: &Effect,
+        id: &ContainerId,
+        name: &ContainerName,
+    ) -> Result<(), DockerError> {
         let what = format!("rename container {id} to {name}");
         let options = RenameContainerOptionsBuilder::default().name(name.as_str()).build();
-        self.short(&what, async |api| api.rename_container(id.as_str(), options).await).await
+        self.change_within(self.patience, effect, &what, async |api| {
+            api.rename_container(id.as_str(), options).await
+        })
+        .await
     }
 }

@@ -30,7 +30,7 @@ impl Docker {
     pub async fn publications(&self) -> Result<Vec<Publication>, DockerError> {
         let options = ListContainersOptionsBuilder::default().all(false).build();
         let found = self
-            .short("list the published ports", async |api| api.list_containers(Some(options)).await)
+            .ask("list the published ports", async |api| api.list_containers(Some(options)).await)
             .await?;
         let mut publications = Vec::new();
         for summary in found {

@@ -21,6 +21,7 @@ use crate::clients::docker::SILENCE;
 use crate::clients::docker::error::Attempt;
 use crate::clients::docker::progress::layer_line;
 use crate::config::settings::Login;
+use crate::fault_point::Effect;
 use crate::model::Digest;
 use crate::model::Platform;
 
@@ -45,7 +46,8 @@ impl Docker {
         }
         let what = format!("pull {reference}");
         let attempt = self.attempt(&what);
-        let api = self.api(&attempt, limit)?;
+        let effect = Effect::begin("docker", "pull");
+        let api = self.changing(&effect, &attempt, limit)?;
         let wanted = platform.map(ToString::to_string).unwrap_or_default();
         let options = CreateImageOptionsBuilder::default()
             .from_image(reference.repository())
@@ -59,6 +61,7 @@ impl Docker {
             write_layer(out, &id, &status, line.progress_detail.as_ref());
         })
         .await?;
+        effect.end();
         let facts = self.image(&reference.to_string()).await?;
         facts.filter(|facts| reference.digest().is_none() || facts.stands_for(reference)).ok_or_else(|| {
             attempt.broke_off("Docker reported no error, but the image is not on this machine")
@@ -80,7 +83,8 @@ impl Docker {
     ) -> Result<Digest, DockerError> {
         let what = format!("push {reference}");
         let attempt = self.attempt(&what);
-        let api = self.api(&attempt, limit)?;
+        let effect = Effect::begin("docker", "push");
+        let api = self.changing(&effect, &attempt, limit)?;
         let options = PushImageOptionsBuilder::default().tag(reference.version()).build();
         let login = credentials(reference.registry(), login);
         let stream = api.push_image(reference.repository(), Some(options), login);
@@ -91,6 +95,7 @@ impl Docker {
             write_layer(out, "", &status, line.progress_detail.as_ref());
         })
         .await?;
+        effect.end();
         let digest =
             named.ok_or_else(|| attempt.broke_off("Docker reported no error, but no digest either"))?;
         let confirmed = format!("{}@{digest}", reference.repository());
@@ -114,7 +119,7 @@ impl Docker {
         let what = format!("ask the registry for {reference}");
         let login = credentials(reference.registry(), login);
         let name = reference.to_string();
-        match self.short(&what, async |api| api.inspect_registry_image(&name, login).await).await {
+        match self.ask(&what, async |api| api.inspect_registry_image(&name, login).await).await {
             Ok(found) => match found.descriptor.digest.as_deref().map(str::parse) {
                 Some(Ok(digest)) => Ok(Some(digest)),
                 Some(Err(_)) | None => Err(self.attempt(&what).broke_off("the registry named no digest")),

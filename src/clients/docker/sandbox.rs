@@ -25,6 +25,7 @@ use crate::clients::docker::TarStream;
 use crate::clients::docker::build::Unread;
 use crate::clients::docker::confinement::body;
 use crate::config::settings::Login;
+use crate::fault_point::Effect;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::ContainerName;
@@ -193,8 +194,11 @@ impl Docker {
         let body = body_try_stream(unread.watch(tree));
         let options = UploadToContainerOptionsBuilder::default().path(workdir).build();
         let what = format!("copy the files into container {id}");
+        let effect = Effect::begin("docker", "copy-in");
         let copied = self
-            .within(limit, &what, async |api| api.upload_to_container(id.as_str(), Some(options), body).await)
+            .change_within(limit, &effect, &what, async |api| {
+                api.upload_to_container(id.as_str(), Some(options), body).await
+            })
             .await;
         match unread.message() {
             Some(message) => Err(SandboxError::Tree(message)),
@@ -212,7 +216,7 @@ impl Docker {
         // Attached before the start, so that not a byte is missed.
         let options = AttachContainerOptionsBuilder::default().stdout(true).stderr(true).stream(true).build();
         let attached =
-            self.short(&what, async |api| api.attach_container(id.as_str(), Some(options)).await).await?;
+            self.ask(&what, async |api| api.attach_container(id.as_str(), Some(options)).await).await?;
         self.start(id).await.map_err(|error| without_shell(error, sandbox.image))?;
         let ending = tokio::time::timeout(sandbox.limits.time, self.wait_exit(id));
         let mut transcript = Transcript { pieces: attached.output, out, has_no_shell: false };

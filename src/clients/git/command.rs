@@ -21,6 +21,7 @@ use url::Url;
 
 use crate::clients::git::Output;
 use crate::clients::git::error::GitError;
+use crate::fault_point::Effect;
 
 /// What every git here is told. A repository is never trusted: nothing it contains is run, and names that
 /// would hit `.git` on other systems are refused.
@@ -97,6 +98,7 @@ pub(super) struct GitCommand {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     token: Option<SecretString>,
+    is_question: bool,
 }
 
 /// How git ended.
@@ -115,12 +117,19 @@ impl Ended {
 }
 
 impl GitCommand {
+    /// One that changes the mirror or a tree.
     pub(super) fn new(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(OsString::from).collect();
         // A command that has no business with a server reaches none.
         let environment = vec![("GIT_ALLOW_PROTOCOL", OsString::new())];
-        let command = Self { settings: vec![], place: vec![], arguments, environment, token: None };
+        let command =
+            Self { settings: vec![], place: vec![], arguments, environment, token: None, is_question: false };
         command.with_settings(SETTINGS)
+    }
+
+    /// One that changes nothing.
+    pub(super) fn question(arguments: &[&str]) -> Self {
+        Self { is_question: true, ..Self::new(arguments) }
     }
 
     /// Adds a path as the last argument.
@@ -170,6 +179,7 @@ impl GitCommand {
     pub(super) async fn run(self, program: &Path, out: Output<'_>) -> Result<Ended, GitError> {
         let verb =
             self.arguments.first().map_or_else(String::new, |verb| verb.to_string_lossy().into_owned());
+        let _effect = (!self.is_question).then(|| Effect::begin("git", &verb));
         let mut command = self.prepare(program);
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => GitError::NotInstalled { program: program.to_owned() },

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::clients::git::error::GitError;
+use crate::fault_point::Effect;
 use crate::model::ProjectName;
 
 /// In bytes. git gives up on a file before the last block is used.
@@ -106,6 +107,12 @@ async fn blocking(
     path: &Path,
     work: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> Result<(), GitError> {
+    let effect = Effect::begin("git", verb);
+    let work = move || {
+        let done = work();
+        effect.end();
+        done
+    };
     let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
     done.map_err(|error| GitError::of_io(verb, path, &error))
 }

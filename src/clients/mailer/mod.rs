@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::clients::mailer::conversation::Conversation;
 use crate::config::settings::EmailSettings;
+use crate::fault_point::Effect;
 
 /// The longest a mail may take from the first packet to the server's last word.
 const SEND_LIMIT: Duration = Duration::from_secs(120);
@@ -102,7 +103,9 @@ impl Mailer {
         let mut conversation = Conversation::new(self);
         let outcome = timeout(self.limit, async {
             let mut connection = conversation.open().await?;
+            let effect = Effect::begin("mail", "send");
             let sent = conversation.deliver(&mut connection, &message).await?;
+            effect.end();
             Ok((connection, sent))
         });
         let (connection, sent) = match outcome.await {

@@ -34,7 +34,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn last_judged(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row(
                 "SELECT sha FROM judgements WHERE project = ?1 ORDER BY run DESC LIMIT 1",
                 [project.as_str()],
@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn verdict(&self, project: ProjectName, sha: CommitSha) -> Result<Option<Verdict>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.prepare_cached("SELECT * FROM judgements WHERE project = ?1 AND sha = ?2")?
                 .query_row((project.as_str(), sha.as_str()), |row| {
                     let verdict: String = row.get("verdict")?;
@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn reserved_tags(&self, project: ProjectName) -> Result<Vec<Tag>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.prepare("SELECT tag FROM reservations WHERE project = ?1")?
                 .query_map([project.as_str()], |row| parsed(row, "tag"))?
                 .collect()
@@ -89,7 +89,7 @@ impl Store {
         tag: Tag,
         run: RunNumber,
     ) -> Result<bool, StoreError> {
-        self.transact(move |tx| {
+        self.write("reserve-tag", move |tx| {
             let rows = tx.execute(
                 "INSERT INTO reservations (project, tag, run) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
                 (project.as_str(), tag.as_str(), run.0.cast_signed()),
@@ -109,7 +109,7 @@ impl Store {
         tag: Tag,
         digest: Digest,
     ) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("record-push", move |tx| {
             tx.execute(
                 "UPDATE reservations SET digest = ?3 WHERE project = ?1 AND tag = ?2",
                 (project.as_str(), tag.as_str(), digest.as_str()),

@@ -64,7 +64,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn journal(&self, project: ProjectName) -> Result<Option<Journal>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row("SELECT journal FROM journals WHERE project = ?1", [project.as_str()], |row| {
                 from_json(row, "journal")
             })
@@ -78,7 +78,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written; the step may not be begun then.
     pub async fn write_journal(&self, journal: Journal) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("write-journal", move |tx| {
             tx.prepare_cached(
                 "INSERT INTO journals (project, journal) VALUES (?1, ?2)
                  ON CONFLICT (project) DO UPDATE SET journal = ?2",
@@ -100,7 +100,7 @@ impl Store {
         deployed: Option<Deployment>,
         file: Filer,
     ) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("finish-cd", move |tx| {
             runs::end_run(tx, &report)?;
             if matches!(report.outcome, Outcome::RolledBack { .. }) {
                 take_back(tx, &report)?;
@@ -141,7 +141,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn deployments(&self, project: ProjectName) -> Result<Vec<Deployment>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.prepare(
                 "SELECT * FROM deployments WHERE project = ?1 AND standing <> 'failed' ORDER BY run DESC",
             )?
@@ -156,7 +156,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn quarantined(&self, project: ProjectName) -> Result<Vec<Quarantined>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.prepare("SELECT digest, run, reason FROM quarantine WHERE project = ?1")?
                 .query_map([project.as_str()], |row| {
                     let run: i64 = row.get("run")?;
@@ -179,7 +179,7 @@ impl Store {
         &self,
         project: ProjectName,
     ) -> Result<Option<(ContainerSpec, String)>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row("SELECT * FROM refused_specs WHERE project = ?1", [project.as_str()], |row| {
                 Ok((from_json(row, "spec")?, row.get("reason")?))
             })
@@ -193,7 +193,7 @@ impl Store {
         project: ProjectName,
         standing: &'static str,
     ) -> Result<Option<Deployment>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row(
                 "SELECT * FROM deployments WHERE project = ?1 AND standing = ?2 ORDER BY run DESC LIMIT 1",
                 (project.as_str(), standing),

@@ -33,6 +33,9 @@ use rusqlite::OpenFlags;
 use rusqlite::Transaction;
 use rusqlite::TransactionBehavior;
 
+use crate::fault_point;
+use crate::fault_point::Effect;
+
 const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i64 = 1;
 
@@ -84,6 +87,7 @@ impl Store {
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = Self::path(state_dir);
         let failed = |source: anyhow::Error| StoreError::Open { path: path.clone(), source };
+        let _effect = Effect::begin("store", "open");
         std::fs::create_dir_all(state_dir).map_err(|e| failed(e.into()))?;
         // The file holds container environments and mail: for the agent's user alone. SQLite gives its
         // journals the same mode.
@@ -152,22 +156,58 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Runs one transaction on the blocking pool. Where a panic unwinds, it leaves the connection usable: the
-    /// transaction is rolled back on the way.
-    async fn transact<T: Send + 'static>(
+    /// Runs one transaction that changes nothing.
+    async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.on_connection(move |connection| {
+            let changes = connection.total_changes();
+            let value = transact(connection, work)?;
+            if fault_point::is_watched() && connection.total_changes() != changes {
+                fault_point::forgotten("the database is changed by what was to read it");
+            }
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Runs one transaction that does `act`.
+    async fn write<T: Send + 'static>(
+        &self,
+        act: &'static str,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.on_connection(move |connection| {
+            let _effect = Effect::begin("store", act);
+            transact(connection, work)
+        })
+        .await
+    }
+
+    /// Works on the connection, on the blocking pool. Where a panic unwinds, it leaves the connection usable: the
+    /// transaction is rolled back on the way.
+    async fn on_connection<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let connection = Arc::clone(&self.connection);
         let done = tokio::task::spawn_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.transaction()?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
+            Ok(work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))?)
         });
         done.await.map_err(|_| StoreError::Closed)?
     }
+}
+
+/// Does all of `work`, durably, or nothing of it.
+fn transact<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction()?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// How much of the database is kept in memory, in KiB. A few rows are read per run; the system's own cache has

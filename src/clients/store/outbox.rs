@@ -58,7 +58,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub async fn enqueue(&self, mail: Queued) -> Result<(), StoreError> {
-        self.transact(move |tx| enqueue(tx, &mail)).await
+        self.write("enqueue", move |tx| enqueue(tx, &mail)).await
     }
 
     /// The mails whose time has come, oldest first.
@@ -66,7 +66,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn due_mails(&self, now: DateTime<Utc>) -> Result<Vec<Queued>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.prepare_cached("SELECT * FROM outbox WHERE next_at <= ?1 ORDER BY id")?
                 .query_map([stamp(now)], queued_row)?
                 .collect()
@@ -79,7 +79,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn next_mail_at(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        self.transact(|tx| {
+        self.read(|tx| {
             tx.query_row("SELECT next_at FROM outbox ORDER BY next_at LIMIT 1", [], |row| {
                 parsed(row, "next_at")
             })
@@ -93,7 +93,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written; the mail will be sent again, under the same id.
     pub async fn mail_sent(&self, message_id: String) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("mail-sent", move |tx| {
             tx.execute("DELETE FROM outbox WHERE message_id = ?1", [message_id])?;
             Ok(())
         })
@@ -110,7 +110,7 @@ impl Store {
         error: String,
         next_at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("mail-failed", move |tx| {
             tx.execute(
                 "UPDATE outbox SET attempts = attempts + 1, last_error = ?2, next_at = ?3 WHERE message_id = ?1",
                 (message_id, error, stamp(next_at)),
@@ -132,7 +132,7 @@ impl Store {
         count: u32,
     ) -> Result<usize, StoreError> {
         let oldest = stamp(now - age);
-        self.transact(move |tx| {
+        self.write("trim-outbox", move |tx| {
             tx.execute(
                 "DELETE FROM outbox WHERE happened_at < ?1
                     OR id NOT IN (SELECT id FROM outbox ORDER BY id DESC LIMIT ?2)",

@@ -90,7 +90,7 @@ impl Store {
         begun: Begun,
         log_path: impl FnOnce(RunNumber) -> PathBuf + Send + 'static,
     ) -> Result<(RunNumber, PathBuf), StoreError> {
-        self.transact(move |tx| {
+        self.write("begin-run", move |tx| {
             tx.prepare_cached(
                 "INSERT INTO runs (project, kind, trigger, commit_sha, tag, digest, started_at)
                  VALUES (:project, :kind, :trigger, :commit, :tag, :digest, :started_at)",
@@ -120,7 +120,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub async fn enter_stage(&self, run: RunNumber, stage: Stage) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("enter-stage", move |tx| {
             tx.execute("UPDATE runs SET stage = ?2 WHERE number = ?1", (run.0.cast_signed(), stage.word()))?;
             Ok(())
         })
@@ -133,7 +133,7 @@ impl Store {
     /// # Errors
     /// The database cannot be written.
     pub async fn finish_ci(&self, report: RunReport, file: Filer) -> Result<(), StoreError> {
-        self.transact(move |tx| {
+        self.write("finish-ci", move |tx| {
             end_run(tx, &report)?;
             judge(tx, &report)?;
             outbox::file(tx, &report.project, file)
@@ -146,7 +146,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn unfinished_runs(&self) -> Result<Vec<RunRow>, StoreError> {
-        self.transact(|tx| {
+        self.read(|tx| {
             tx.prepare("SELECT * FROM runs WHERE outcome IS NULL ORDER BY number")?
                 .query_map([], run_row)?
                 .collect()
@@ -159,7 +159,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn runs(&self, project: Option<ProjectName>, limit: u32) -> Result<Vec<RunRow>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             let project = project.as_ref().map(ProjectName::as_str);
             tx.prepare("SELECT * FROM runs WHERE ?1 IS NULL OR project = ?1 ORDER BY number DESC LIMIT ?2")?
                 .query_map((project, limit), run_row)?
@@ -173,7 +173,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn run(&self, number: RunNumber) -> Result<Option<RunRow>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row("SELECT * FROM runs WHERE number = ?1", [number.0.cast_signed()], run_row).optional()
         })
         .await
@@ -184,7 +184,7 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn last_run(&self, project: ProjectName, kind: RunKind) -> Result<Option<RunRow>, StoreError> {
-        self.transact(move |tx| {
+        self.read(move |tx| {
             tx.query_row(
                 "SELECT * FROM runs WHERE project = ?1 AND kind = ?2 ORDER BY number DESC LIMIT 1",
                 (project.as_str(), kind.word()),
