@@ -13,6 +13,7 @@ mod git_server;
 mod github_client;
 mod host_process;
 mod hub_client;
+mod kill_matrix;
 mod mailer;
 mod probe_client;
 mod readme;
