@@ -1,8 +1,6 @@
 //! The stories in which the agent is killed. Each begins with a world in which a good version serves and the agent
 //! is down, and ends in one again, so that a world can be used for many kills in a row.
 
-use serde_json::json;
-
 use crate::kill_matrix::records::Goal;
 use crate::world::World;
 use crate::world::app::App;
@@ -175,10 +173,5 @@ impl Bench {
             (200, body) => Ok(body),
             other => Err(format!("{other:?}")),
         }
-    }
-
-    /// The configuration of the world, for the record of a violation.
-    pub fn describe(&self) -> String {
-        json!({"scenario": self.scenario.name(), "config": self.world.agent.config()}).to_string()
     }
 }
