@@ -18,6 +18,7 @@ mod round;
 mod scenario;
 mod table;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -74,8 +75,14 @@ fn whatever_dies_wherever_in_a_deployment_a_good_version_serves_and_the_story_en
             scope.spawn(|| {
                 while let Some(part) = next(&parts) {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                    let done = runtime.block_on(part.go_through(&plan));
-                    table.lock().unwrap().take_in(done);
+                    let done = runtime.block_on(AssertUnwindSafe(part.go_through(&plan)).catch_unwind());
+                    let mut table = table.lock().unwrap();
+                    match done {
+                        Ok(done) => table.take_in(done),
+                        Err(panic) => {
+                            table.violate(&part.name(), Row::Agent, "a new world", &words(&*panic), "")
+                        }
+                    }
                 }
             });
         }
@@ -110,7 +117,7 @@ impl Plan {
         if self.is_whole || !self.point.is_empty() {
             return own;
         }
-        let mut dice = Dice(self.seed);
+        let mut dice = part.dice(self, "first");
         (0..SAMPLE).filter_map(|_| dice.pick(&own).cloned()).collect()
     }
 }
@@ -122,6 +129,12 @@ impl Part {
             Victim::Everything => "Docker killed too",
         };
         format!("{}, {what}", self.scenario.name())
+    }
+
+    /// Other choices for each part and purpose.
+    fn dice(self, plan: &Plan, purpose: &str) -> Dice {
+        let text = format!("{} {} {purpose}", self.name(), self.share);
+        Dice(text.bytes().fold(plan.seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())))
     }
 
     async fn bench(self) -> Bench {
@@ -145,7 +158,7 @@ impl Part {
         }
         let points = plan.points(&shown.trace, self);
         println!("{}: {} of {} points", self.name(), points.len(), shown.trace.len());
-        let mut dice = Dice(plan.seed);
+        let mut dice = self.dice(plan, "second");
         for (number, point) in points.iter().enumerate() {
             let passage = attempt(&mut bench, &[point], self.victim).await;
             println!("{} {}/{} {point}: {:?}", self.name(), number + 1, points.len(), passage.end);
@@ -175,16 +188,18 @@ impl Part {
 /// A passage whose own failure, such as a world that does not do what it is told, is a violation too.
 async fn attempt(bench: &mut Bench, points: &[&str], victim: Victim) -> Passage {
     let passed = AssertUnwindSafe(round::pass(bench, points, victim)).catch_unwind().await;
-    passed.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Passage {
-            end: End::Violated,
-            wrong: vec![format!("the passage broke off: {}", text.unwrap_or_default())],
-            trace: Vec::new(),
-            transcript: bench.world.journal(),
-        }
+    passed.unwrap_or_else(|panic| Passage {
+        end: End::Violated,
+        wrong: vec![words(&*panic)],
+        trace: Vec::new(),
+        transcript: bench.world.journal(),
     })
+}
+
+/// What a panic said.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    format!("it broke off: {}", text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or_default())
 }
 
 /// A sequence of choices that a seed repeats: splitmix64.
