@@ -140,15 +140,17 @@ fn commit(journal: &Journal, shown: &Shown) -> Next {
     if let Some(act) = replaced {
         return act;
     }
-    let places = [(Role::Old, Slot::Previous), (Role::New, Slot::Current)];
+    // Where nothing served, or someone removed it, the way back is the one before it still.
+    let way_back = if shown.old.is_some() { Role::Old } else { Role::Older };
+    let places = [(way_back, Slot::Previous), (Role::New, Slot::Current)];
     if let Some(act) = ensure_names(journal, shown, &places) {
         return act;
     }
     match (&shown.old, &shown.older, &journal.restoring) {
         // It was tried before the release that now serves, and did not hold.
         (Some(_), _, Some(_)) => Next::Act(Act::Bury(Role::Old)),
-        (_, Some(_), _) => Next::Act(Act::Remove(Role::Older)),
-        (_, None, _) => Next::End(Ending::Deployed),
+        (Some(_), Some(_), None) => Next::Act(Act::Remove(Role::Older)),
+        (None, _, _) | (Some(_), None, None) => Next::End(Ending::Deployed),
     }
 }
 
@@ -170,11 +172,11 @@ fn hand_over(journal: &Journal, shown: &Shown, new: &Container) -> Option<Next> 
     if !is_up(new) {
         return Some(Next::Act(Act::Start(Role::New)));
     }
+    let old = shown.old.as_ref()?;
     // Its name is where the old one goes.
     if shown.older.is_some() {
         return Some(Next::Act(Act::Remove(Role::Older)));
     }
-    let old = shown.old.as_ref()?;
     let is_at = |container: &Container, slot: Slot| container.name == slot.name(&journal.spec).as_str();
     if !is_at(old, Slot::Previous) {
         return Some(Next::Act(Act::HandOver));
