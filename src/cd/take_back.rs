@@ -67,7 +67,7 @@ pub async fn take_back(
     }
 }
 
-/// Opens the journal, if the failed deployment still stands in the service's place.
+/// Opens the journal, if the failed deployment is still there and nothing else is in its place.
 async fn begin(
     run: &Run,
     deploy: &DeploySettings,
@@ -79,11 +79,12 @@ async fn begin(
     let standing = run.clients.docker.standing(&run.project.name, &known).await;
     let containers = standing.map_err(failed(Stage::Rollback, Blame::World))?.containers;
     let at = |slot: Slot| containers.iter().find(|c| c.name == slot.name(&deployment.spec).as_str());
-    if at(Slot::Current).is_none_or(|current| current.id != deployment.container) {
+    // By their ids: someone may have renamed them.
+    let is_there = containers.iter().any(|c| c.id == deployment.container);
+    if !is_there || at(Slot::Current).is_some_and(|current| current.id != deployment.container) {
         let source = anyhow!("{} no longer stands in the service's place", deployment.release);
         return Err(StageError { stage: Stage::Rollback, blame: Blame::World, source });
     }
-    // By its id first: someone may have renamed it.
     let replaced = containers.iter().find(|c| Some(&c.id) == deployment.replaced.as_ref());
     let old = replaced.or_else(|| at(Slot::Previous)).map(|c| c.id.clone());
     let failure = Failure { stage: Stage::Prove, blame: Blame::Image, reason };
