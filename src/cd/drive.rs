@@ -80,7 +80,10 @@ pub async fn drive(run: &Run, deploy: &DeploySettings, journal: &mut Journal, mu
                 },
             },
             Next::Enter(step) => step,
-            Next::Prove(Role::Old) => return verdict::of_way_back(run, deploy, journal, &shown).await,
+            Next::Prove(Role::Old) => match verdict::of_way_back(run, deploy, journal, &shown).await {
+                Some(driven) => return driven,
+                None => continue,
+            },
             Next::Prove(_) => match verdict::of_candidate(run, deploy, journal, &shown).await {
                 Ok(step) => step,
                 Err(error) => return Driven::Suspended(error),

@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use crate::cd::drive::Driven;
 use crate::cd::drive::look;
 use crate::cd::prove;
+use crate::clients::docker::DockerError;
 use crate::config::settings::DeploySettings;
 use crate::model::Blame;
 use crate::model::Container;
@@ -46,12 +47,12 @@ pub(super) async fn of_candidate(
 }
 
 /// A container that was told to stop, by a person or by a Docker that shuts down, did not fail.
-async fn with_true_blame(run: &Run, new: &Container, error: StageError) -> StageError {
+async fn with_true_blame(run: &Run, container: &Container, error: StageError) -> StageError {
     match error.blame {
         Blame::World | Blame::Commit => return error,
         Blame::Image => {}
     }
-    match run.clients.docker.was_told_to_stop(&new.id).await {
+    match run.clients.docker.was_told_to_stop(container).await {
         Ok(false) => error,
         Ok(true) => {
             let source = error.source.context("it was stopped from outside while it was being proven");
@@ -64,21 +65,44 @@ async fn with_true_blame(run: &Run, new: &Container, error: StageError) -> Stage
     }
 }
 
-/// Proves the old container, which has been started again.
+/// Proves the old container, which has been started again; `None` if what Docker shows now tells what to do, since
+/// someone has taken it away or told it to stop.
 pub(super) async fn of_way_back(
     run: &Run,
     deploy: &DeploySettings,
     journal: &Journal,
     shown: &Shown,
-) -> Driven {
+) -> Option<Driven> {
     let Step::Rollback(failure) = journal.step.clone() else {
         let why = anyhow!("the old container is only proven in a rollback");
-        return Driven::Suspended(StageError { stage: Stage::Rollback, blame: Blame::World, source: why });
+        return Some(Driven::Suspended(StageError {
+            stage: Stage::Rollback,
+            blame: Blame::World,
+            source: why,
+        }));
     };
-    let Some(old) = &shown.old else { return Driven::Ended(Ending::Lost(failure)) };
-    match prove::prove(run, &deploy.prove, &journal.spec, old).await {
-        Ok(()) => Driven::Ended(Ending::RolledBack(failure)),
-        Err(error) if error.blame == Blame::World => Driven::Suspended(error),
-        Err(way_back) => Driven::WayBackFailed { failure, way_back },
+    let Some(old) = &shown.old else { return Some(Driven::Ended(Ending::Lost(failure))) };
+    let error = match prove::prove(run, &deploy.prove, &journal.spec, old).await {
+        Ok(()) => return Some(Driven::Ended(Ending::RolledBack(failure))),
+        Err(error) => error,
+    };
+    match error.blame {
+        Blame::World if is_away(&error) => None,
+        Blame::World => Some(Driven::Suspended(error)),
+        Blame::Image | Blame::Commit => match with_true_blame(run, old, error).await {
+            StageError { blame: Blame::World, source, .. } => {
+                run.log.line(Stage::Rollback, &format!("looking again: {source:#}"));
+                None
+            }
+            way_back => Some(Driven::WayBackFailed { failure, way_back }),
+        },
     }
+}
+
+/// Whether it is the container, or Docker, that is not there any more.
+fn is_away(error: &StageError) -> bool {
+    matches!(
+        error.source.downcast_ref::<DockerError>(),
+        Some(DockerError::NotFound { .. } | DockerError::Unreachable { .. })
+    )
 }

@@ -300,7 +300,7 @@ async fn live_through_a_deployment(docker: &Docker, generation: Generation) -> R
     assert_eq!(docker.logs_tail(&id, 5).await?, ["hello"]);
     assert_eq!(docker.stop(&id, Duration::from_secs(1)).await?, Stopped::ByItself);
     assert_eq!(docker.wait_exit(&id).await?, Ended::Exited { code: 143 });
-    assert!(!docker.was_told_to_stop(&id).await?);
+    assert!(!docker.was_told_to_stop(&running).await?);
     docker.remove(&id, true).await?;
     assert_eq!(docker.inspect("web").await?, None);
     Ok(())

@@ -16,6 +16,7 @@ use futures_util::StreamExt;
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
 use crate::clients::docker::containers::KILLED;
+use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::Life;
 
@@ -81,23 +82,32 @@ impl Docker {
         Ok(first.is_some())
     }
 
-    /// Whether someone sent a signal to a container during its present or last life: a person with `docker stop`,
-    /// or Docker itself while it shuts down. What ends by itself, or is killed by the kernel, is told nothing.
+    /// Whether someone sent a signal to a container since the life that was seen began: a person with `docker stop`,
+    /// or Docker itself while it shuts down. What ends by itself, or is killed by the kernel, is told nothing. By now
+    /// Docker or a person may have started it again.
     ///
     /// # Errors
     /// As [`Docker::inspect`].
-    pub async fn was_told_to_stop(&self, id: &ContainerId) -> Result<bool, DockerError> {
+    pub async fn was_told_to_stop(&self, seen: &Container) -> Result<bool, DockerError> {
+        let id = &seen.id;
         let what = format!("ask whether container {id} was told to stop");
         let options = None::<InspectContainerOptions>;
         let found = self.ask(&what, async |api| api.inspect_container(id.as_str(), options).await).await?;
-        let moment = |text: Option<String>| DateTime::parse_from_rfc3339(&text?).ok();
+        let moment = |text: Option<String>| Some(DateTime::parse_from_rfc3339(&text?).ok()?.to_utc());
         let state = found.state.unwrap_or_default();
-        let times = moment(state.started_at).zip(moment(state.finished_at));
-        // One that runs has the end of its last life, or none.
-        let Some((from, to)) = times.filter(|(from, to)| from <= to) else { return Ok(false) };
+        let from = match seen.life {
+            Life::Running { since } => Some(since),
+            Life::Created | Life::Paused | Life::Restarting | Life::Exited { .. } | Life::Dead => {
+                moment(state.started_at)
+            }
+        };
+        // One that never ended has a zero for its end.
+        let times = from.zip(moment(state.finished_at)).filter(|(from, to)| from <= to);
+        let Some((from, to)) = times else { return Ok(false) };
         let filters = HashMap::from([("container", vec![id.as_str()]), ("event", vec!["kill"])]);
         let events = EventsOptionsBuilder::default()
-            .since(&from.timestamp().to_string())
+            // To the nanosecond: what came just before, another life's end, is no part of it.
+            .since(&format!("{}.{:09}", from.timestamp(), from.timestamp_subsec_nanos()))
             .until(&to.timestamp().saturating_add(1).to_string())
             .filters(&filters)
             .build();
