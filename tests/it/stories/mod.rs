@@ -4,6 +4,8 @@ mod bad_images;
 mod commands;
 mod first_deployments;
 mod github_troubles;
+mod hands_in_a_swap;
+mod hands_on;
 mod hub_troubles;
 mod mail_troubles;
 mod pushes;

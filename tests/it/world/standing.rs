@@ -7,6 +7,7 @@ use std::panic::Location;
 use serde_json::Value;
 
 use crate::world::World;
+use crate::world::app::App;
 use crate::world::assertions::eventually;
 
 /// The service's container at one moment.
@@ -41,6 +42,21 @@ impl World {
         self.agent.once().await.expect_success();
         self.expect_serving(text).await;
         self.expect_mail("deployed").await;
+        self.standing().await
+    }
+
+    /// From the next start of the agent on, it only deploys what others push.
+    pub fn only_deploy(&self) {
+        for key in ["repository", "branch", "test", "poll/github"] {
+            self.agent.unset(&format!("/projects/0/{key}"));
+        }
+    }
+
+    /// Brings a version that another machine pushed into service by one pass of the agent, and reads the mail.
+    pub async fn deploy(&self, tag: &str, app: &App) -> Standing {
+        self.publish(tag, app).await;
+        self.agent.once().await.expect_success();
+        self.expect_mail(&format!("{tag} deployed")).await;
         self.standing().await
     }
 
