@@ -37,6 +37,8 @@ pub enum Event {
     DeploymentSuspended(ProjectName, Hindrance),
     /// It is time to take a suspended deployment up again.
     RecoveryDue(ProjectName),
+    /// It is time to look again for what a lost database knew.
+    RebuildDue,
     /// A deployment that was proven has failed within its watch: the run that made it, and why.
     WatchFailed(ProjectName, RunNumber, String),
     /// A mail may be due.

@@ -10,6 +10,7 @@ mod job;
 mod pace;
 mod polls;
 mod project;
+mod rebuild;
 mod runs;
 mod start;
 mod upkeep;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
+use crate::agent::rebuild::Memory;
 use crate::config::settings::Settings;
 use crate::event::Event;
 use crate::event::Source;
@@ -113,6 +115,8 @@ pub struct Agent {
     /// Polls put off to a moment of their own, such as the next look for a tag just pushed.
     put_off: u32,
     tally: Tally,
+    /// Whether the database is whole.
+    memory: Memory,
 }
 
 impl std::fmt::Debug for Agent {
@@ -151,6 +155,7 @@ impl Agent {
             next_mail: None,
             put_off: 0,
             tally: Tally::default(),
+            memory: Memory::Whole,
         }
     }
 
@@ -165,7 +170,7 @@ impl Agent {
     /// The database cannot be used.
     pub async fn run(mut self) -> anyhow::Result<Tally> {
         self.clear_trees();
-        self.take_up(self.projects.keys().cloned().collect()).await?;
+        self.remember().await?;
         (self.ties.ready)();
         match self.life {
             Life::Service => self.open_for_service().await?,
@@ -175,7 +180,8 @@ impl Agent {
         while !self.is_done() {
             // The agent holds a sender itself, so the inbox cannot end.
             let Some(event) = self.inbox.recv().await else { break };
-            self.handle(event).await;
+            self.handle(event).await?;
+            self.refuse_damage()?;
         }
         if let Some(webhook) = self.webhook.take() {
             webhook.abort();
@@ -184,7 +190,17 @@ impl Agent {
         Ok(self.tally)
     }
 
-    async fn handle(&mut self, event: Event) {
+    /// A database that turned out to be damaged says nothing that may be acted on: the next start sets it aside.
+    fn refuse_damage(&self) -> anyhow::Result<()> {
+        match self.shared.clients.store.damage() {
+            None => Ok(()),
+            Some(damage) => anyhow::bail!(
+                "the database is damaged: {damage}; ending here, the next start sets it aside and rebuilds it"
+            ),
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
             Event::PollDue(project, source) => self.poll(&project, source, Trigger::Poll),
             Event::PollAgain(project, source, trigger) => {
@@ -197,6 +213,7 @@ impl Agent {
             Event::RunEnded(report) => self.run_ended(*report).await,
             Event::RunLost(project, kind) => self.run_lost(&project, kind),
             Event::DeploymentSuspended(project, why) => self.deployment_suspended(&project, why),
+            Event::RebuildDue => self.rebuild_due().await?,
             Event::RecoveryDue(project) => self.recovery_due(&project).await,
             Event::WatchFailed(project, run, reason) => self.watch_failed(&project, run, reason).await,
             Event::MailDue => self.try_mails(),
@@ -206,6 +223,7 @@ impl Agent {
             Event::ConfigChanged => self.reload().await,
             Event::Stop => self.stop(),
         }
+        Ok(())
     }
 
     /// Whether the loop may end: told to stop or, in a single pass, with nothing left to do.

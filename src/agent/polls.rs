@@ -9,6 +9,7 @@ use crate::agent::ask::ask_hub;
 use crate::agent::ask::digest_of;
 use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
+use crate::agent::rebuild::Memory;
 use crate::clients::store::Verdict;
 use crate::config::settings::ProjectSettings;
 use crate::decide::CommitDecision;
@@ -47,7 +48,10 @@ impl Agent {
         let now = self.now();
         let (clients, events) = (Arc::clone(&self.shared.clients), self.events.clone());
         let Some(project) = self.projects.get_mut(name) else { return false };
-        if self.stopping.is_cancelled() || !is_polled(&project.settings, source) {
+        if self.stopping.is_cancelled()
+            || self.memory != Memory::Whole
+            || !is_polled(&project.settings, source)
+        {
             return false;
         }
         let state = project.source_mut(source);

@@ -9,6 +9,7 @@ use crate::agent::job::Job;
 use crate::agent::job::NotEnded;
 use crate::agent::job::perform;
 use crate::agent::project::Awaited;
+use crate::agent::rebuild::Memory;
 use crate::event::Event;
 use crate::event::Hindrance;
 use crate::event::Source;
@@ -47,7 +48,7 @@ impl Agent {
 
     /// Starts what is next in each lane that is free.
     pub(super) fn start_what_waits(&mut self) {
-        if self.stopping.is_cancelled() {
+        if self.stopping.is_cancelled() || self.memory != Memory::Whole {
             return;
         }
         for lane in [Lane::Ci, Lane::Cd] {

@@ -16,6 +16,7 @@ pub mod prove;
 pub mod pull;
 pub mod recover;
 pub mod retain;
+pub mod settle;
 mod standing;
 pub mod take_back;
 mod verdict;

@@ -18,6 +18,7 @@ use crate::config::load::load;
 use crate::config::secret::Environment;
 use crate::config::settings::Settings;
 use crate::fault_point::Effect;
+use crate::logging::past_run::highest_number;
 use crate::logging::redact::Redactor;
 use crate::logging::root::Root;
 use crate::run::Board;
@@ -48,8 +49,10 @@ impl Desk {
         // Before all that stays: reading them takes three times the memory of keeping them, for a moment, and
         // what comes after has a use for it.
         let tls = Tls::open()?;
-        let store = Store::open(&settings.state_dir)?;
         let clock = Clock::real();
+        let known = highest_number(&settings.log_dir)
+            .with_context(|| format!("read the log folder {}", settings.log_dir.display()))?;
+        let store = Store::open_or_replace(&settings.state_dir, known, clock.now())?;
         let root = Root::to_stderr(Level::Info, Arc::new(move || clock.now()));
         root.redact_with(redactor(settings));
         for warning in &loaded.warnings {

@@ -9,6 +9,7 @@ mod entry;
 pub mod lines;
 mod log_file;
 mod output_limit;
+pub mod past_run;
 pub mod redact;
 pub mod retention;
 pub mod root;

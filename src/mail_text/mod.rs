@@ -7,6 +7,7 @@
 
 mod advice;
 mod letter;
+mod lost;
 mod outage;
 mod phrase;
 mod run;
@@ -18,6 +19,9 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use crate::mail_text::lost::FoundProject;
+pub use crate::mail_text::lost::LostDatabase;
+pub use crate::mail_text::lost::lost_database_mail;
 pub use crate::mail_text::outage::Affected;
 pub use crate::mail_text::outage::Outage;
 pub use crate::mail_text::outage::outage_mail;

@@ -18,7 +18,7 @@ use crate::model::names::ProjectName;
 use crate::model::names::Tag;
 
 /// The number of a run. Runs of all projects and both kinds share one rising sequence; none is reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct RunNumber(pub u64);
 
 impl fmt::Display for RunNumber {

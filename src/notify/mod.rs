@@ -17,6 +17,7 @@ use crate::clients::mailer::OutgoingMail;
 use crate::clients::store::Deployment;
 use crate::clients::store::Filer;
 use crate::clients::store::Filing;
+use crate::clients::store::Origin;
 use crate::clients::store::Queued;
 use crate::config::settings::EmailSettings;
 use crate::config::settings::Settings;
@@ -25,15 +26,19 @@ use crate::fold::FailureMemory;
 use crate::fold::Role;
 use crate::fold::Verdict;
 use crate::mail_text::Affected;
+use crate::mail_text::FoundProject;
+use crate::mail_text::LostDatabase;
 use crate::mail_text::Mail;
 use crate::mail_text::Outage;
 use crate::mail_text::Surroundings;
+use crate::mail_text::lost_database_mail;
 use crate::mail_text::outage_mail;
 use crate::mail_text::recovery_mail;
 use crate::mail_text::run_mail;
 use crate::mail_text::trial_mail;
 use crate::model::ProjectName;
 use crate::model::Release;
+use crate::model::RunNumber;
 use crate::model::RunReport;
 
 /// Writes the owner's mail. Made anew from the settings whenever it is needed.
@@ -96,6 +101,40 @@ impl Notifier {
         let now = self.clients.clock.now();
         let outage = (source, since, failures, "");
         self.tell_outage(project, "recovery", outage, |outage| recovery_mail(outage, now)).await;
+    }
+
+    /// The mail that tells that the database was lost and what was found out again, if mail is wanted.
+    pub fn database_lost(
+        &self,
+        origin: &Origin,
+        projects: &[FoundProject],
+        runs: usize,
+        next: RunNumber,
+    ) -> Option<Queued> {
+        if !self.is_wanted {
+            return None;
+        }
+        let host = host_name();
+        let mail = lost_database_mail(&LostDatabase {
+            host: &host,
+            damage: origin.damage.as_deref(),
+            kept: origin.kept.as_deref(),
+            since: origin.made_at,
+            projects,
+            runs,
+            next,
+        });
+        let id = message_id(&host, &origin.made_at.timestamp_millis(), "database-lost");
+        Some(Queued {
+            message_id: id,
+            happened_at: origin.made_at,
+            subject: mail.subject,
+            text: mail.text,
+            html: mail.html,
+            log: None,
+            urgent: mail.urgent,
+            attempts: 0,
+        })
     }
 
     /// What the end of this run leaves for the owner, to be found out when it is recorded.

@@ -255,7 +255,7 @@ impl Journal {
 }
 
 /// Which of its run's containers this is.
-fn attempt_of(container: &Container) -> u32 {
+pub(super) fn attempt_of(container: &Container) -> u32 {
     container.labels.get(LABEL_ATTEMPT).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 

@@ -20,6 +20,7 @@
 
 mod journal;
 mod retreat;
+mod settle;
 
 pub use journal::Act;
 pub use journal::Ending;
@@ -32,6 +33,10 @@ pub use journal::Slot;
 pub use journal::Step;
 pub use journal::Tried;
 pub use journal::View;
+pub use settle::Settled;
+pub use settle::Settling;
+pub use settle::run_of;
+pub use settle::settle;
 
 use crate::config::project::Order;
 use crate::model::Blame;

@@ -4,6 +4,7 @@
 mod build_context;
 mod config;
 mod config_refusals;
+mod database_damage;
 mod docker_bed;
 mod docker_client;
 mod docker_sandbox;

@@ -222,9 +222,19 @@ fn record_deployment(
         (project.as_str(), current, previous),
     )?;
     tx.execute("DELETE FROM refused_specs WHERE project = ?1", [project.as_str()])?;
+    insert_deployment(tx, project, deployment, "current")
+}
+
+/// Writes a deployment down as what it is now.
+pub(super) fn insert_deployment(
+    tx: &Transaction<'_>,
+    project: &ProjectName,
+    deployment: &Deployment,
+    standing: &'static str,
+) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT INTO deployments (run, project, tag, digest, container_id, image_id, replaced, spec, deployed_at, standing)
-         VALUES (:run, :project, :tag, :digest, :container, :image, :replaced, :spec, :at, 'current')",
+         VALUES (:run, :project, :tag, :digest, :container, :image, :replaced, :spec, :at, :standing)",
         named_params! {
             ":run": deployment.run.0.cast_signed(),
             ":project": project.as_str(),
@@ -235,6 +245,7 @@ fn record_deployment(
             ":replaced": deployment.replaced.as_ref().map(ContainerId::as_str),
             ":spec": to_json(&deployment.spec)?,
             ":at": stamp(deployment.deployed_at),
+            ":standing": standing,
         },
     )?;
     Ok(())

@@ -4,8 +4,10 @@
 //! Every public method is one transaction. The calls run on the blocking pool, one at a time.
 
 mod ci;
+mod damage;
 mod deployments;
 mod outbox;
+mod rebuild;
 mod runs;
 
 pub use ci::Verdict;
@@ -14,6 +16,8 @@ pub use deployments::Quarantined;
 pub use outbox::Filer;
 pub use outbox::Filing;
 pub use outbox::Queued;
+pub use rebuild::Origin;
+pub use rebuild::Rebuilt;
 pub use runs::Begun;
 pub use runs::RunRow;
 
@@ -33,6 +37,7 @@ use rusqlite::OpenFlags;
 use rusqlite::Transaction;
 use rusqlite::TransactionBehavior;
 
+use crate::clients::store::damage::Damage;
 use crate::fault_point;
 use crate::fault_point::Effect;
 
@@ -47,7 +52,17 @@ pub enum StoreError {
         "there is no database at {0}: has `homeport run` or `homeport once` been started with this config?"
     )]
     Absent(PathBuf),
-    /// It cannot be opened or is damaged.
+    /// It is there and cannot be read: not a database, cut short, or overwritten.
+    #[error(
+        "the database {path} is damaged: {reason}; the next start of the service sets it aside and finds out again what can be found out"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// It cannot be opened.
     #[error("open the database {path}")]
     Open {
         /// The file.
@@ -77,6 +92,7 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
+    damage: Arc<Damage>,
 }
 
 impl Store {
@@ -97,9 +113,13 @@ impl Store {
             .mode(0o600)
             .open(&path)
             .map_err(|e| failed(e.into()))?;
-        let connection = Connection::open(&path).map_err(|e| failed(e.into()))?;
-        Self::prepare(&connection).map_err(|e| failed(e.into()))?;
-        let store = Self { connection: Arc::new(Mutex::new(connection)) };
+        let unusable = |error: rusqlite::Error| unusable(&path, error);
+        let connection = Connection::open(&path).map_err(unusable)?;
+        Self::prepare(&connection).map_err(unusable)?;
+        if let Some(reason) = damage::examine(&connection).map_err(unusable)? {
+            return Err(StoreError::Damaged { path, reason });
+        }
+        let store = Self::over(connection, &path);
         store.migrate(&path)?;
         Ok(store)
     }
@@ -117,16 +137,26 @@ impl Store {
             Err(e) => return Err(failed(e.into())),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|e| failed(e.into()))?;
-        connection.busy_timeout(BUSY).map_err(|e| failed(e.into()))?;
-        let found: i64 = connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(|e| failed(e.into()))?;
+        let unusable = |error: rusqlite::Error| unusable(&path, error);
+        let connection = Connection::open_with_flags(&path, flags).map_err(unusable)?;
+        connection.busy_timeout(BUSY).map_err(unusable)?;
+        let found: i64 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
         match found {
             0 => Err(StoreError::Absent(path)),
             found if found > SCHEMA_VERSION => Err(StoreError::TooNew { path, found }),
-            _ => Ok(Self { connection: Arc::new(Mutex::new(connection)) }),
+            _ => Ok(Self::over(connection, &path)),
         }
+    }
+
+    fn over(connection: Connection, path: &Path) -> Self {
+        Self { connection: Arc::new(Mutex::new(connection)), damage: Arc::new(Damage::of(path)) }
+    }
+
+    /// What was found to be damaged while the database was used: nothing that it says can be trusted then, and the
+    /// next start sets it aside.
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.found()
     }
 
     /// Where the database of a state folder is.
@@ -144,16 +174,26 @@ impl Store {
 
     fn migrate(&self, path: &Path) -> Result<(), StoreError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(|error| unusable(path, error))?;
         let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > SCHEMA_VERSION {
             return Err(StoreError::TooNew { path: path.to_owned(), found });
         }
         if found == 0 {
-            transaction.execute_batch(SCHEMA)?;
+            transaction.execute_batch(SCHEMA).map_err(|error| unusable(path, error))?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         Ok(transaction.commit()?)
+    }
+
+    /// For a start, which has no runtime yet.
+    fn with_connection<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        Ok(work(&self.connection.lock().unwrap_or_else(PoisonError::into_inner))?)
     }
 
     /// Runs one transaction that changes nothing.
@@ -191,9 +231,10 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let connection = Arc::clone(&self.connection);
+        let (connection, damage) = (Arc::clone(&self.connection), Arc::clone(&self.damage));
         let done = tokio::task::spawn_blocking(move || {
-            Ok(work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner))?)
+            let worked = work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+            worked.inspect_err(|error| damage.notice(error)).map_err(StoreError::from)
         });
         done.await.map_err(|_| StoreError::Closed)?
     }
@@ -208,6 +249,18 @@ fn transact<T>(
     let value = work(&transaction)?;
     transaction.commit()?;
     Ok(value)
+}
+
+/// Sorts an error of the first look: damage, or a file that cannot be reached, with the way out.
+fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
+    match damage::damage_in(&error) {
+        Some(reason) => StoreError::Damaged { path: path.to_owned(), reason },
+        None => {
+            let way_out = damage::way_out(&error);
+            let source = anyhow::anyhow!("{error}; {way_out}");
+            StoreError::Open { path: path.to_owned(), source }
+        }
+    }
 }
 
 /// How much of the database is kept in memory, in KiB. A few rows are read per run; the system's own cache has

@@ -160,7 +160,7 @@ pub(super) fn file(tx: &Transaction<'_>, project: &ProjectName, file: Filer) -> 
 }
 
 /// Puts a mail into the outbox as a part of a transaction. The same mail is there once.
-fn enqueue(tx: &Transaction<'_>, mail: &Queued) -> rusqlite::Result<()> {
+pub(super) fn enqueue(tx: &Transaction<'_>, mail: &Queued) -> rusqlite::Result<()> {
     tx.execute(
         "INSERT INTO outbox (message_id, happened_at, subject, body, html, log, urgent, next_at)
          VALUES (:message_id, :happened_at, :subject, :text, :html, :log, :urgent, :happened_at)

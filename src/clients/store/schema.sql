@@ -1,5 +1,13 @@
 -- homeport's state. Times are RFC 3339 in UTC.
 
+-- One row as long as this database is not whole: whether it stands in the place of one that was lost is to be found out.
+CREATE TABLE origin (
+    made_at TEXT NOT NULL,
+    damage  TEXT,                                    -- what was wrong with the one before
+    kept    TEXT                                     -- where that one was put
+) STRICT;
+INSERT INTO origin (made_at) VALUES (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
+
 CREATE TABLE runs (
     number       INTEGER PRIMARY KEY AUTOINCREMENT,  -- AUTOINCREMENT: a number is never used again
     project      TEXT NOT NULL,

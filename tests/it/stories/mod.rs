@@ -7,6 +7,7 @@ mod github_troubles;
 mod hands_in_a_swap;
 mod hands_on;
 mod hub_troubles;
+mod lost_database;
 mod mail_troubles;
 mod pushes;
 mod red_commits;

@@ -99,6 +99,14 @@ impl Model {
             older: older.as_ref().map(|c| c.id.clone()),
             restoring: None,
         };
+        // As the labels of the runs that made them.
+        let of_run = |container: Option<Container>, run: &str| {
+            container.map(|mut container| {
+                container.labels.insert(LABEL_RUN.to_owned(), run.to_owned());
+                container
+            })
+        };
+        let (new, old, older) = (of_run(new, "2"), of_run(old, "1"), of_run(older, "0"));
         let shown = Shown { new, old, older, taken: Vec::new(), view: View::Whole };
         Self { journal, shown, candidate, is_touched: false }
     }

@@ -6,6 +6,7 @@
 //! A wrong order that is planted on purpose is found, so the walks can see what they look for.
 
 mod docker;
+mod forgotten;
 mod walk;
 
 use homeport::config::project::Order;

@@ -20,6 +20,7 @@ use super::docker::Candidate;
 use super::docker::Hand;
 use super::docker::Model;
 use super::docker::hands;
+use super::forgotten;
 
 /// An end must be reached within so many steps from anywhere: the driver allows 80.
 const MOST_STEPS: usize = 60;
@@ -219,6 +220,9 @@ impl Walk {
         }
         if model.journal.old.is_none() || model.is_touched {
             return;
+        }
+        if let Some(wrong) = forgotten::complaint(model) {
+            self.complain(&wrong, model);
         }
         for winner in [Role::New, Role::Old] {
             let after = model.docker_dies(winner);
