@@ -16,6 +16,7 @@ mod restarts;
 mod retention;
 mod secrets;
 mod service;
+mod start_first;
 mod test_places;
 mod voyage;
 mod watches;

@@ -61,11 +61,12 @@ impl World {
         }
     }
 
-    /// Of this world's containers there are the project's own, and at most its previous one.
+    /// Of this world's containers there are the project's own, and at most its previous one and a proxy of the test's.
     #[track_caller]
     pub fn expect_no_leftovers(&self) -> impl Future<Output = ()> {
         let at = Location::caller();
-        let known = [self.project().to_owned(), format!("{}.previous", self.project())];
+        let [previous, proxy] = ["previous", "proxy"].map(|part| format!("{}.{part}", self.project()));
+        let known = [self.project().to_owned(), previous, proxy];
         async move {
             let found = eventually(async || {
                 let all = self.engine.containers().await;
