@@ -67,6 +67,8 @@
 //! - A number, of a run or of a tag, is taken durably before it is used, and never given out again.
 //! - Nothing that was learned is trusted after a restart but the database and Docker; nothing that can be
 //!   derived from Docker is stored.
+//! - Every effect on Docker, the database, a folder or the mail server has a name, at which a test can kill the
+//!   process, before and after: [`fault_point`]. `tests/it/kill_matrix` does so at each.
 //! - What a run's end leads to (judgement, quarantine, deployment, mail) is one transaction with that end.
 //! - A secret is masked before a line is written anywhere; it reaches no argument list, URL, image or mail.
 

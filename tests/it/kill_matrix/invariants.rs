@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use crate::kill_matrix::records::Goal;
 use crate::kill_matrix::records::Records;
 use crate::kill_matrix::scenario::Bench;
+use crate::kill_matrix::scenario::Scenario;
 use crate::kill_matrix::scenario::Story;
 
 /// What was there when the story began.
 pub struct Before {
     mails: usize,
+    pushes: usize,
     run: i64,
 }
 
@@ -24,7 +24,8 @@ impl Before {
     /// Looks.
     pub fn of(bench: &Bench) -> Self {
         let mails = bench.world.mail.inbox().len();
-        Self { mails, run: Records::of(&bench.world).map_or(0, |records| records.newest_run()) }
+        let pushes = bench.world.registry.pushes().len();
+        Self { mails, pushes, run: Records::of(&bench.world).map_or(0, |records| records.newest_run()) }
     }
 
     /// The database has been removed: its runs begin at 1 again.
@@ -33,7 +34,7 @@ impl Before {
     }
 }
 
-/// Everything that is not as it must be.
+/// Everything that is not as it must be, while the agent is up.
 pub async fn violations(bench: &Bench, story: &Story, before: &Before) -> Vec<String> {
     let mut wrong = Vec::new();
     match bench.answer().await {
@@ -55,6 +56,18 @@ pub async fn violations(bench: &Bench, story: &Story, before: &Before) -> Vec<St
     wrong
 }
 
+/// Everything that a stop of the agent has left behind, or undone.
+pub async fn left_by_stop(bench: &Bench, story: &Story, before: &Before) -> Vec<String> {
+    let mut wrong = Vec::new();
+    containers(bench, &mut wrong).await;
+    files(bench, &mut wrong);
+    match Records::of(&bench.world) {
+        Some(records) => ends_and_judgements(bench, story, before, &records, &mut wrong),
+        None => wrong.push("there is no database".to_owned()),
+    }
+    wrong
+}
+
 async fn containers(bench: &Bench, wrong: &mut Vec<String>) {
     let world = &bench.world;
     let (name, previous) = (world.project().to_owned(), format!("{}.previous", world.project()));
@@ -69,7 +82,7 @@ async fn containers(bench: &Bench, wrong: &mut Vec<String>) {
     for (name, wanted) in [(name, "always"), (previous, "no")] {
         let Some(found) = world.engine.inspect(&name).await else { continue };
         let policy = &found["HostConfig"]["RestartPolicy"]["Name"];
-        if *policy != Value::from(wanted) {
+        if policy.as_str() != Some(wanted) {
             wrong.push(format!("the restart policy of {name} is {policy} and not {wanted}"));
         }
     }
@@ -189,10 +202,16 @@ fn mails(bench: &Bench, before: &Before, records: &Records, wrong: &mut Vec<Stri
     if !missing.is_empty() || !strange.is_empty() {
         wrong.push(format!("mails are missing: {missing:?}; mails nobody expected: {strange:?}"));
     }
-    if due.len() + possible.len() != 1
-        && !matches!(bench.scenario, crate::kill_matrix::scenario::Scenario::Watch)
-    {
-        wrong.push(format!("one story, and not one outcome: {due:?} {possible:?}"));
+    // A commit whose push was cut off before it was judged goes the whole way once more, under the next tag.
+    let pushes = bench.world.registry.pushes();
+    let tags: BTreeSet<_> = pushes.iter().skip(before.pushes).map(|push| &push.reference).collect();
+    let most = match bench.scenario {
+        Scenario::Watch => 2,
+        Scenario::WholeWay | Scenario::BadImage | Scenario::First | Scenario::StartFirst => tags.len(),
+    };
+    let outcomes = due.len() + possible.len();
+    if outcomes == 0 || outcomes > most {
+        wrong.push(format!("of {tags:?} there are these outcomes: {due:?} {possible:?}"));
     }
 }
 

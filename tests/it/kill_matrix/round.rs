@@ -85,7 +85,7 @@ pub async fn pass(bench: &mut Bench, points: &[&str], victim: Victim) -> Passage
         wrong.push(format!("the agent ended with {status}"));
     }
     if found.is_empty() {
-        found = invariants::violations(bench, &story, &before).await;
+        found = invariants::left_by_stop(bench, &story, &before).await;
     }
     wrong.extend(found);
     bench.goes_on_with(&story);

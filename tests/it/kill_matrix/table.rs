@@ -13,17 +13,20 @@ pub enum Row {
     /// The agent, once.
     Agent,
     /// The agent, and again while it took the story up.
-    Twice,
+    AgentTwice,
     /// Docker and all containers, and the agent.
     Everything,
+    /// All of them, and again while the agent took the story up.
+    EverythingTwice,
 }
 
 impl Row {
     const fn name(self) -> &'static str {
         match self {
             Self::Agent => "agent killed",
-            Self::Twice => "agent killed twice",
+            Self::AgentTwice => "agent killed twice",
             Self::Everything => "Docker killed too",
+            Self::EverythingTwice => "Docker killed twice",
         }
     }
 }
