@@ -1,19 +1,25 @@
 //! The closed enum of everything that can happen to the agent. Timers, the webhook, the polls, the runs
 //! and the watches only send events; the agent's loop alone acts on them, one at a time.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use chrono::Utc;
 
 use crate::model::Branch;
 use crate::model::CommitSha;
+use crate::model::Digest;
 use crate::model::ListedTag;
+use crate::model::Ordered;
 use crate::model::Platform;
 use crate::model::ProjectName;
 use crate::model::Release;
+use crate::model::Reply;
 use crate::model::Repository;
 use crate::model::RunKind;
 use crate::model::RunNumber;
 use crate::model::RunReport;
+use crate::model::Tag;
 use crate::model::Trigger;
 
 /// Something that happened.
@@ -41,6 +47,10 @@ pub enum Event {
     RebuildDue,
     /// A deployment that was proven has failed within its watch: the run that made it, and why.
     WatchFailed(ProjectName, RunNumber, String),
+    /// The owner asks for something, and waits for answers.
+    Ordered(Ordered, Answers),
+    /// What an order needs to know was asked, or not.
+    Informed(ProjectName, Errand, Box<Findings>, Answers),
     /// A mail may be due.
     MailDue,
     /// The outbox has been gone through; when the next mail is due, if one waits.
@@ -111,6 +121,52 @@ pub struct Listing {
     pub platform: Platform,
     /// What stands in the service's place, by what Docker shows.
     pub serving: Option<Release>,
+}
+
+/// Where the answers to an order go. Clones go to the same place; it closes when the last one is gone.
+#[derive(Clone)]
+pub struct Answers(Arc<dyn Fn(Reply) + Send + Sync>);
+
+impl Answers {
+    /// Answers that are given to this function, which must return at once.
+    pub fn new(give: impl Fn(Reply) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(give))
+    }
+
+    /// Gives one answer. Whether anybody still listens does not matter.
+    pub fn say(&self, reply: Reply) {
+        (self.0)(reply);
+    }
+}
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answers")
+    }
+}
+
+/// An order for which somebody has to be asked first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// Deploy this tag.
+    Deploy(Tag),
+    /// Try again what failed.
+    Retry,
+    /// Say what would happen.
+    Plan,
+}
+
+/// What was found out for an order. `None` is what was not asked.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Where the branch stands.
+    pub head: Option<Result<Head, PollFailure>>,
+    /// What Docker Hub lists, and what stands in the service's place.
+    pub listing: Option<Result<Listing, PollFailure>>,
+    /// What the registry has under the tag: its content, nothing, or why it could not be asked.
+    pub digest: Option<Result<Option<Digest>, String>>,
+    /// What runs in the service's place.
+    pub running: Option<Release>,
 }
 
 /// Why a poll brought no answer. It is never read as "there is nothing".

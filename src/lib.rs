@@ -10,7 +10,7 @@
 //!            GitHub                                        Docker Hub
 //!      poll ↑↓ commit                               tags ↑↓ poll    ↑ push
 //!   ┌─────────────────────────────────────────────────────────────────┼──────┐
-//!   │ schedule ─ webhook ─ signals ─→ Event ─→ agent: one event at a time     │
+//!   │ schedule, webhook, commands ──→ Event ─→ agent: one event at a time     │
 //!   │                                   ↑        │ decide (pure)              │
 //!   │                                   │        ↓ queue: lanes CI and CD     │
 //!   │        ci: checkout → test → build → push  │                            │
@@ -93,5 +93,6 @@ pub mod cd;
 pub mod notify;
 pub mod schedule;
 pub mod webhook;
+pub mod control;
 pub mod agent;
 pub mod cli;

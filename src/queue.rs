@@ -19,7 +19,7 @@ pub enum Lane {
 pub enum Priority {
     /// Takes its turn.
     Ordinary,
-    /// A rollback or a recovery: goes before all ordinary ones.
+    /// A rollback, a recovery, or what the owner ordered: goes before all ordinary ones.
     Urgent,
 }
 
@@ -73,6 +73,13 @@ impl<J> Queue<J> {
         }
         older.priority = priority;
         Requested::Replaced(std::mem::replace(&mut older.job, job))
+    }
+
+    /// Takes the ordinary job of a project out of the line. Urgent ones stay.
+    pub fn withdraw(&mut self, lane: Lane, project: &ProjectName) -> Option<J> {
+        let waiting = &mut self.lane_mut(lane).waiting;
+        let place = waiting.iter().position(|w| w.project == *project && w.priority == Priority::Ordinary)?;
+        Some(waiting.remove(place).job)
     }
 
     /// The job whose turn it is, if the lane is free; the lane is then taken until [`Queue::finished`].
@@ -255,6 +262,17 @@ mod tests {
         assert!(!line.0.is_idle());
         line.0.finished(Lane::Cd);
         assert!(line.0.is_idle());
+    }
+
+    #[test]
+    fn what_waits_may_be_withdrawn_but_for_what_is_urgent() {
+        let mut line = Line::new();
+        let web = "web".parse().unwrap();
+        line.ask(Lane::Cd, "web", "deploy web");
+        assert_eq!(line.0.withdraw(Lane::Cd, &web), Some("deploy web"));
+        line.urge("web", "roll web back");
+        assert_eq!(line.0.withdraw(Lane::Cd, &web), None);
+        assert_eq!(line.next(Lane::Cd), Some("roll web back"));
     }
 
     proptest! {

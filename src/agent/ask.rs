@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use crate::cd::release_of;
 use crate::cd::standing_in_place;
 use crate::clients::Clients;
 use crate::clients::github;
@@ -14,6 +15,7 @@ use crate::event::PollFailure;
 use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::ListedTag;
+use crate::model::Release;
 use crate::model::Tag;
 
 /// Asks GitHub where the project's branch stands.
@@ -66,6 +68,13 @@ pub(super) async fn ask_hub(clients: &Clients, settings: &ProjectSettings) -> Re
         }
         Err(error) => Err(PollFailure { not_before: error.not_before(), reason: chain(error) }),
     }
+}
+
+/// Asks Docker what runs in the service's place. A Docker that does not answer is found out soon enough.
+pub(super) async fn running_in_place(clients: &Clients, settings: &ProjectSettings) -> Option<Release> {
+    let name = &settings.deploy.as_ref()?.spec.name;
+    let container = clients.docker.inspect(name.as_str()).await.ok().flatten()?;
+    release_of(&container).filter(|_| container.is_running())
 }
 
 /// Asks the registry itself what a tag stands for.

@@ -1,5 +1,6 @@
 //! What waits in the lanes, and doing it: a job becomes a run, from its number to its recorded end.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -12,6 +13,7 @@ use crate::clients::store::Deployment;
 use crate::clients::store::RunRow;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
+use crate::event::Answers;
 use crate::event::Hindrance;
 use crate::model::CommitSha;
 use crate::model::Release;
@@ -28,13 +30,27 @@ use crate::swap::Journal;
 #[derive(Debug)]
 pub(super) enum Job {
     /// A commit to take to a pushed image.
-    Commit { sha: CommitSha, trigger: Trigger, reason: String },
+    Commit { sha: CommitSha, trigger: Trigger, reason: String, answers: Option<Answers> },
     /// An image to deploy.
-    Image { release: Release, trigger: Trigger, reason: String },
+    Image { release: Release, trigger: Trigger, reason: String, answers: Option<Answers> },
     /// A deployment that was cut off.
     Recover { row: Box<RunRow>, journal: Box<Journal> },
     /// A deployment that failed in its watch.
     TakeBack { deployment: Box<Deployment>, reason: String },
+}
+
+/// `the run of 1a2b3c4`, `the deployment of 7 (0123456789ab)`.
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Commit { sha, .. } => write!(f, "the run of {}", sha.short()),
+            Self::Image { release, .. } => write!(f, "the deployment of {release}"),
+            Self::Recover { journal, .. } => {
+                write!(f, "the deployment of {} that was cut off", journal.wanted())
+            }
+            Self::TakeBack { deployment, .. } => write!(f, "the way back from {}", deployment.release),
+        }
+    }
 }
 
 impl Job {
@@ -44,6 +60,14 @@ impl Job {
 
     pub(super) fn is_image(&self, wanted: &Release) -> bool {
         matches!(self, Self::Image { release, .. } if release == wanted)
+    }
+
+    /// Who waits for its end.
+    pub(super) const fn answers(&self) -> Option<&Answers> {
+        match self {
+            Self::Commit { answers, .. } | Self::Image { answers, .. } => answers.as_ref(),
+            Self::Recover { .. } | Self::TakeBack { .. } => None,
+        }
     }
 }
 
@@ -68,14 +92,14 @@ pub(super) async fn perform(
         return Err(NotEnded::Suspended(Hindrance::Refusal));
     }
     match (job, &settings.source, &settings.deploy) {
-        (Job::Commit { sha, trigger, reason }, Some(source), _) => {
+        (Job::Commit { sha, trigger, reason, answers: _ }, Some(source), _) => {
             let intent =
                 Intent { kind: RunKind::Ci, trigger, commit: Some(sha.clone()), release: None, reason };
             let run = Run::begin(shared, Arc::clone(&settings), intent).await.map_err(NotEnded::NotBegun)?;
             let report = Box::pin(take_to_image(&run, source, sha, cancelled)).await;
             notifier.finish_ci(report).await.map_err(NotEnded::NotBegun)
         }
-        (Job::Image { release, trigger, reason }, _, Some(deploy)) => {
+        (Job::Image { release, trigger, reason, answers: _ }, _, Some(deploy)) => {
             let run = begin_cd(shared, &settings, trigger, release.clone(), reason).await?;
             end_cd(&run, notifier, Box::pin(cd::run(&run, deploy, release, cancelled)).await).await
         }

@@ -3,16 +3,21 @@
 //!
 //! `polls` asks the sources, at the pace of `pace`, and decides what is due; `runs` starts what is due and
 //! takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
-//! deployments; `upkeep` sends mail, pings and applies a changed configuration.
+//! deployments; `orders` does what the owner asks for, `errands` what has to be asked first, and `plan` only says
+//! what would be done; `upkeep` sends mail, pings and applies a changed configuration.
 
 mod ask;
+mod errands;
 mod job;
+mod orders;
 mod pace;
+mod plan;
 mod polls;
 mod project;
 mod rebuild;
 mod runs;
 mod start;
+mod target;
 mod upkeep;
 mod watch;
 
@@ -32,6 +37,7 @@ use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
 use crate::agent::rebuild::Memory;
 use crate::config::settings::Settings;
+use crate::control::Control;
 use crate::event::Event;
 use crate::event::Source;
 use crate::event::Upkeep;
@@ -104,6 +110,7 @@ pub struct Agent {
     inbox: UnboundedReceiver<Event>,
     timetable: Timetable,
     webhook: Option<JoinHandle<()>>,
+    control: Option<Control>,
     /// Fires when the runs should reach a safe point and end.
     stopping: CancellationToken,
     /// Whether nothing more is waited for.
@@ -149,6 +156,7 @@ impl Agent {
             inbox,
             timetable,
             webhook: None,
+            control: None,
             stopping: CancellationToken::new(),
             is_abandoned: false,
             mailing: Mailing::Idle,
@@ -171,6 +179,11 @@ impl Agent {
     pub async fn run(mut self) -> anyhow::Result<Tally> {
         self.clear_trees();
         self.remember().await?;
+        // Who waits for readiness may give orders then.
+        match self.life {
+            Life::Service => self.take_orders(),
+            Life::OnePass => {}
+        }
         (self.ties.ready)();
         match self.life {
             Life::Service => self.open_for_service().await?,
@@ -185,6 +198,9 @@ impl Agent {
         }
         if let Some(webhook) = self.webhook.take() {
             webhook.abort();
+        }
+        if let Some(control) = self.control.take() {
+            control.close().await;
         }
         self.timetable.stop().await;
         Ok(self.tally)
@@ -216,6 +232,10 @@ impl Agent {
             Event::RebuildDue => self.rebuild_due().await?,
             Event::RecoveryDue(project) => self.recovery_due(&project).await,
             Event::WatchFailed(project, run, reason) => self.watch_failed(&project, run, reason).await,
+            Event::Ordered(ordered, answers) => self.ordered(ordered, answers).await,
+            Event::Informed(project, errand, findings, answers) => {
+                self.informed(&project, errand, *findings, &answers).await;
+            }
             Event::MailDue => self.try_mails(),
             Event::MailsTried(next) => self.mails_tried(next),
             Event::Tick(Upkeep::Heartbeat) => self.ping_heartbeat(),

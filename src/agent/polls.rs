@@ -10,16 +10,14 @@ use crate::agent::ask::digest_of;
 use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
 use crate::agent::rebuild::Memory;
+use crate::clients::store::StoreError;
 use crate::clients::store::Verdict;
 use crate::config::settings::ProjectSettings;
 use crate::decide::CommitDecision;
 use crate::decide::CommitMemory;
 use crate::decide::ImageDecision;
-use crate::decide::ImageQuestion;
 use crate::decide::Judgement;
-use crate::decide::Serving;
 use crate::decide::commit_due;
-use crate::decide::image_due;
 use crate::event::Event;
 use crate::event::Head;
 use crate::event::Listing;
@@ -30,6 +28,7 @@ use crate::model::CommitSha;
 use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::Repository;
+use crate::model::StandingOrders;
 use crate::model::Tag;
 use crate::model::Trigger;
 use crate::queue::Lane;
@@ -120,34 +119,29 @@ impl Agent {
         self.ask_again_if_nudged(name, Source::DockerHub);
     }
 
-    /// Is the newest commit due?
-    async fn consider_commit(&mut self, name: &ProjectName) {
-        let now = self.now();
-        let store = self.shared.clients.store.clone();
-        let Some(project) = self.projects.get_mut(name) else { return };
+    /// Starts a run of the newest commit, if it is due.
+    pub(super) async fn consider_commit(&mut self, name: &ProjectName) {
+        let Some(project) = self.projects.get(name) else { return };
         let Some(head) = project.seen.clone().filter(|head| project.judged.as_ref() != Some(head)) else {
             return;
         };
-        let judgement = match store.verdict(name.clone(), head.clone()).await {
-            Ok(verdict) => verdict.map(judgement),
+        let decision = match self.commit_decision(name, &head).await {
+            Ok(decision) => decision,
             Err(error) => {
                 slog::error!(self.shared.journal, "{name}: cannot tell whether {head} was run: {error:#}");
                 return;
             }
         };
-        let memory = CommitMemory {
-            judgement,
-            running: project.building.clone(),
-            waiting_until: project.ci.not_before,
-        };
-        let decision = commit_due(&head, &memory, now);
-        if project.github.is_news(&format!("{} {decision}", head.short())) {
-            slog::info!(self.shared.journal, "{name}: {}: {decision}", head.short());
+        let Some(project) = self.projects.get_mut(name) else { return };
+        let paused = paused_clause(&project.orders);
+        if project.github.is_news(&format!("{} {decision}{paused}", head.short())) {
+            slog::info!(self.shared.journal, "{name}: {}: {decision}{paused}", head.short());
         }
         match decision {
+            CommitDecision::Due { .. } if project.orders.paused_since.is_some() => {}
             CommitDecision::Due { reason } => {
-                let trigger = project.github.trigger;
-                self.request_commit(name, head, trigger, reason);
+                let (trigger, answers) = (project.github.trigger, project.asker.clone());
+                self.request_commit(name, Job::Commit { sha: head.clone(), trigger, reason, answers }, &head);
             }
             CommitDecision::AlreadyPushed { .. } | CommitDecision::AlreadyFailed { .. } => {
                 project.judged = Some(head);
@@ -156,52 +150,57 @@ impl Agent {
         }
     }
 
-    fn request_commit(&mut self, name: &ProjectName, sha: CommitSha, trigger: Trigger, reason: String) {
-        let waits = self.queue.waiting(Lane::Ci).any(|(project, job)| project == name && job.is_commit(&sha));
-        if waits {
-            return;
-        }
-        let job = Job::Commit { sha, trigger, reason };
-        self.request(Lane::Ci, name, Priority::Ordinary, job);
+    /// Is this commit, which the branch has come to, due?
+    pub(super) async fn commit_decision(
+        &self,
+        name: &ProjectName,
+        head: &CommitSha,
+    ) -> Result<CommitDecision, StoreError> {
+        let verdict = self.shared.clients.store.verdict(name.clone(), head.clone()).await?;
+        let project = self.projects.get(name);
+        let memory = CommitMemory {
+            judgement: verdict.map(judgement),
+            running: project.and_then(|project| project.building.clone()),
+            waiting_until: project.and_then(|project| project.ci.not_before),
+        };
+        Ok(commit_due(head, &memory, self.now()))
     }
 
-    /// Is a newer image due?
-    fn consider_image(&mut self, name: &ProjectName, listing: Listing) {
+    fn request_commit(&mut self, name: &ProjectName, job: Job, sha: &CommitSha) {
+        let waits = self.queue.waiting(Lane::Ci).any(|(project, job)| project == name && job.is_commit(sha));
+        if !waits {
+            self.request(Lane::Ci, name, Priority::Ordinary, job);
+        }
+    }
+
+    /// Starts a deployment of the newest image, if it is due.
+    pub(super) fn consider_image(&mut self, name: &ProjectName, listing: Listing) {
         // What stands in the service's place while a run changes it says nothing; it is asked again after.
         if self.queue.running(Lane::Cd) == Some(name) {
             return;
         }
         let now = self.now();
         let Some(project) = self.projects.get_mut(name) else { return };
-        let since = project.current.as_ref().map(|deployment| deployment.deployed_at);
-        // What failed and still lies in the service's place is not what should be kept.
-        let standing = listing.serving.as_ref().filter(|now| !project.quarantined.contains_key(&now.digest));
-        let serving = standing.map(|release| Serving { release, since });
-        let question = ImageQuestion {
-            listed: &listing.tags,
-            scheme: project.settings.scheme,
-            platform: &listing.platform,
-            serving,
-            quarantined: &project.quarantined,
-            pin: None,
-        };
-        let decision = project.with_changed_spec(image_due(&question), standing);
-        if project.hub.is_news(&decision.to_string()) {
-            slog::info!(self.shared.journal, "{name}: {decision}");
+        let decision = project.image_decision(&listing);
+        let paused = paused_clause(&project.orders);
+        if project.hub.is_news(&format!("{decision}{paused}")) {
+            slog::info!(self.shared.journal, "{name}: {decision}{paused}");
         }
         match decision {
+            ImageDecision::Due { .. } if project.orders.paused_since.is_some() => {}
             ImageDecision::Due { tag, digest: Some(digest), reason } => {
                 let release = Release { tag, digest };
                 if project.cd.must_wait(now) || project.deploying.as_ref() == Some(&release) {
                     return;
                 }
-                let trigger = project.hub.trigger;
+                let (trigger, answers) = (project.hub.trigger, project.asker.clone());
                 let waits = self
                     .queue
                     .waiting(Lane::Cd)
                     .any(|(project, job)| project == name && job.is_image(&release));
                 if !waits {
-                    self.request(Lane::Cd, name, Priority::Ordinary, Job::Image { release, trigger, reason });
+                    let job = Job::Image { release, trigger, reason, answers };
+                    self.request(Lane::Cd, name, Priority::Ordinary, job);
                 }
             }
             ImageDecision::Due { tag, digest: None, .. } => self.ask_for_digest(name, listing, tag),
@@ -268,6 +267,14 @@ const fn is_polled(settings: &ProjectSettings, source: Source) -> bool {
     match source {
         Source::GitHub => settings.source.is_some(),
         Source::DockerHub => settings.deploy.is_some(),
+    }
+}
+
+/// What is added to what would be started.
+fn paused_clause(orders: &StandingOrders) -> &'static str {
+    match orders.paused_since {
+        Some(_) => "; paused, so nothing is started",
+        None => "",
     }
 }
 

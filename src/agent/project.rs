@@ -13,13 +13,19 @@ use crate::clients::store::Deployment;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::ProjectSettings;
 use crate::decide::ImageDecision;
+use crate::decide::ImageQuestion;
+use crate::decide::Serving;
 use crate::decide::SpecQuestion;
+use crate::decide::image_due;
 use crate::decide::with_changed_spec;
+use crate::event::Answers;
 use crate::event::Budget;
+use crate::event::Listing;
 use crate::event::Source;
 use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::Release;
+use crate::model::StandingOrders;
 use crate::model::Tag;
 use crate::model::Trigger;
 use crate::retry::Backoff;
@@ -55,6 +61,10 @@ pub struct ProjectState {
     pub refused_spec: Option<ContainerSpec>,
     /// The digests that failed, with their reasons.
     pub quarantined: BTreeMap<Digest, String>,
+    /// What the owner has ordered until further notice.
+    pub orders: StandingOrders,
+    /// Who is told of the runs that are started now, because they were asked for.
+    pub asker: Option<Answers>,
     /// The tag just pushed that Docker Hub does not list yet.
     pub awaited: Option<Awaited>,
     /// Polls of GitHub.
@@ -126,6 +136,8 @@ impl ProjectState {
             current: None,
             refused_spec: None,
             quarantined: BTreeMap::new(),
+            orders: StandingOrders::default(),
+            asker: None,
             awaited: None,
             github: SourceState::default(),
             hub: SourceState::default(),
@@ -143,9 +155,27 @@ impl ProjectState {
         }
     }
 
+    /// What follows from a listing.
+    pub fn image_decision(&self, listing: &Listing) -> ImageDecision {
+        let current = self.current.as_ref();
+        // What failed and still lies in the service's place is not what should be kept.
+        let standing = listing.serving.as_ref().filter(|now| !self.quarantined.contains_key(&now.digest));
+        let since = current.map(|deployment| deployment.deployed_at);
+        let hold = self.orders.hold.as_ref();
+        let question = ImageQuestion {
+            listed: &listing.tags,
+            scheme: self.settings.scheme,
+            platform: &listing.platform,
+            serving: standing.map(|release| Serving { release, since }),
+            quarantined: &self.quarantined,
+            hold: hold.filter(|hold| hold.is_in_force(current.map(|deployment| &deployment.release))),
+        };
+        self.with_changed_spec(image_due(&question), standing)
+    }
+
     /// The decision about images, where the configuration of the container that serves has changed. It is the
     /// records that know what that container was made from.
-    pub fn with_changed_spec(&self, decision: ImageDecision, serving: Option<&Release>) -> ImageDecision {
+    fn with_changed_spec(&self, decision: ImageDecision, serving: Option<&Release>) -> ImageDecision {
         let current = self.current.as_ref().filter(|current| Some(&current.release) == serving);
         match (current, &self.settings.deploy) {
             (Some(current), Some(deploy)) => {

@@ -16,12 +16,14 @@ use crate::event::Source;
 use crate::model::Blame;
 use crate::model::Outcome;
 use crate::model::ProjectName;
+use crate::model::Reply;
 use crate::model::RunKind;
 use crate::model::RunReport;
 use crate::model::Trigger;
 use crate::queue::Lane;
 use crate::queue::Priority;
 use crate::queue::Requested;
+use crate::run::in_words;
 
 /// How often a Docker that is away is asked whether it is back.
 const DOCKER_PACE: Duration = Duration::from_millis(500);
@@ -31,15 +33,12 @@ impl Agent {
     pub(super) fn request(&mut self, lane: Lane, name: &ProjectName, priority: Priority, job: Job) {
         match self.queue.request(lane, name.clone(), priority, job) {
             Requested::Queued | Requested::GivenBack(_) => {}
-            Requested::Replaced(Job::Commit { sha, .. }) => {
-                slog::info!(
-                    self.shared.journal,
-                    "{name}: {} waited and is replaced by a newer commit",
-                    sha.short()
-                );
-            }
-            Requested::Replaced(Job::Image { release, .. }) => {
-                slog::info!(self.shared.journal, "{name}: {release} waited and is replaced by a newer image");
+            Requested::Replaced(job @ (Job::Commit { .. } | Job::Image { .. })) => {
+                let text = format!("{name}: {job} waited and is replaced by something newer");
+                slog::info!(self.shared.journal, "{text}");
+                if let Some(answers) = job.answers() {
+                    answers.say(Reply::Ended { well: false, text });
+                }
             }
             Requested::Replaced(Job::Recover { .. } | Job::TakeBack { .. }) => {}
         }
@@ -76,8 +75,12 @@ impl Agent {
         let settings = Arc::clone(&project.settings);
         let (shared, notifier, events) = (self.shared.clone(), self.shared_notifier(), self.events.clone());
         let (cancelled, name) = (self.stopping.clone(), name.clone());
+        let answers = job.answers().cloned();
         tokio::spawn(async move {
             let done = perform(&shared, &notifier, settings, job, &cancelled).await;
+            if let Some(answers) = answers {
+                answers.say(ended(&done));
+            }
             let event = match done {
                 Ok(report) => Event::RunEnded(Box::new(report)),
                 Err(NotEnded::Suspended(why)) => Event::DeploymentSuspended(name, why),
@@ -221,6 +224,25 @@ impl Agent {
             RunKind::Cd => Lane::Cd,
         });
         self.start_what_waits();
+    }
+}
+
+/// How a job ended, for who asked for it.
+fn ended(done: &Result<RunReport, NotEnded>) -> Reply {
+    match done {
+        Ok(report) => Reply::Ended {
+            well: matches!(report.outcome, Outcome::Pushed(_) | Outcome::Deployed(_)),
+            text: format!("run {}: {}", report.number, in_words(report)),
+        },
+        Err(NotEnded::Suspended(Hindrance::DockerAway)) => Reply::Ended {
+            well: false,
+            text: "it stands in the middle, and goes on when Docker answers again".to_owned(),
+        },
+        Err(NotEnded::Suspended(Hindrance::Refusal)) => Reply::Ended {
+            well: false,
+            text: "a deployment that was cut off goes first: ask again when it has ended".to_owned(),
+        },
+        Err(NotEnded::NotBegun(error)) => Reply::Ended { well: false, text: format!("{error:#}") },
     }
 }
 

@@ -13,6 +13,7 @@ use crate::agent::job::Job;
 use crate::clients::store::RunRow;
 use crate::config::duration::Schedule;
 use crate::config::settings::WebhookSettings;
+use crate::control::Control;
 use crate::event::Event;
 use crate::event::Source;
 use crate::event::Upkeep;
@@ -93,12 +94,14 @@ impl Agent {
             let current = store.current(name.clone()).await?;
             let quarantined = store.quarantined(name.clone()).await?;
             let refused = store.refused_spec(name.clone()).await?;
-            anyhow::Ok((current, quarantined, refused))
+            let orders = store.standing_orders(name.clone()).await?;
+            anyhow::Ok((current, quarantined, refused, orders))
         };
         match known.await {
-            Ok((current, quarantined, refused)) => {
+            Ok((current, quarantined, refused, orders)) => {
                 let Some(project) = self.projects.get_mut(name) else { return };
                 project.current = current;
+                project.orders = orders;
                 project.refused_spec = refused.map(|(spec, _)| spec);
                 project.quarantined = quarantined.into_iter().map(|q| (q.digest, q.reason)).collect();
             }
@@ -162,6 +165,19 @@ impl Agent {
             slog::error!(self.shared.journal, "going on without the webhook: {error:#}");
         }
         Ok(())
+    }
+
+    /// Opens the control socket.
+    pub(super) fn take_orders(&mut self) {
+        let events = self.events.clone();
+        let take = move |ordered, answers| {
+            events.send(Event::Ordered(ordered, answers)).context("the agent is stopping")
+        };
+        match Control::open(&self.settings.state_dir, take, self.shared.journal.clone()) {
+            Ok(control) => self.control = Some(control),
+            // It builds and deploys without them.
+            Err(error) => slog::error!(self.shared.journal, "going on without commands: {error:#}"),
+        }
     }
 
     async fn listen(&mut self, settings: &WebhookSettings) -> anyhow::Result<()> {

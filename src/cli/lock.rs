@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use anyhow::bail;
 
+use crate::clients::store::make_state_dir;
 use crate::fault_point::Effect;
 
 /// The right to change what a state folder is about. Given back when dropped.
@@ -23,7 +24,7 @@ impl AgentLock {
     /// Another agent holds it, or the folder cannot be written.
     pub fn take(state_dir: &Path) -> anyhow::Result<Self> {
         let _effect = Effect::begin("state", "lock");
-        std::fs::create_dir_all(state_dir).with_context(|| {
+        make_state_dir(state_dir).with_context(|| {
             format!("make the state folder {}: is `state_dir` right?", state_dir.display())
         })?;
         let path = state_dir.join("agent.lock");

@@ -5,6 +5,7 @@ mod desk;
 mod history;
 mod lock;
 mod once;
+mod order;
 mod run;
 mod schema;
 mod status;
@@ -79,6 +80,8 @@ enum Command {
         #[arg(long, short)]
         follow: bool,
     },
+    #[command(flatten)]
+    Order(order::Orders),
     /// Send a test mail.
     TestMail,
     /// Print the JSON Schema of the configuration.
@@ -86,7 +89,7 @@ enum Command {
 }
 
 /// The exit codes, part of the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
     /// All well.
     Ok,
@@ -94,7 +97,7 @@ enum Exit {
     RunFailed,
     /// The configuration or the usage is wrong.
     Usage,
-    /// Docker, GitHub or Docker Hub could not be reached.
+    /// Docker, GitHub, Docker Hub or the running agent could not be reached.
     Unreachable,
 }
 
@@ -133,6 +136,7 @@ fn dispatch(Cli { config, command }: Cli) -> Exit {
             looking(&config, |loaded| history::runs(&loaded, project, limit, json))
         }
         Command::Logs { run, follow } => looking(&config, |loaded| history::logs(&loaded, run, follow)),
+        Command::Order(orders) => looking(&config, |loaded| order::give(&loaded, orders)),
         Command::TestMail => with_config(&config, |loaded| test_mail::test_mail(&loaded)),
         Command::Schema => schema::schema(),
     }

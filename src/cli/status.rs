@@ -1,5 +1,7 @@
 //! `homeport status`: what runs of each project, what ran before it, and how the last runs ended.
 
+use chrono::DateTime;
+use chrono::Utc;
 use serde::Serialize;
 
 use crate::cd::release_of;
@@ -19,6 +21,7 @@ use crate::config::settings::ProjectSettings;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::Digest;
+use crate::model::Hold;
 use crate::model::ProjectName;
 use crate::model::RunKind;
 use crate::model::Tag;
@@ -41,6 +44,10 @@ struct ProjectStatus {
     previous: Option<Place>,
     last_ci: Option<RunRow>,
     last_cd: Option<RunRow>,
+    /// Since when nothing is started by itself.
+    paused: Option<DateTime<Utc>>,
+    /// The tags that were put aside by command: only what is newer is deployed by itself.
+    held: Vec<Tag>,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,6 +100,8 @@ async fn gather(loaded: &Loaded) -> anyhow::Result<Status> {
                 previous: None,
                 last_ci: None,
                 last_cd: None,
+                paused: None,
+                held: Vec::new(),
             },
         });
     }
@@ -107,6 +116,9 @@ async fn of_project(
     let name = &project.name;
     let current = store.current(name.clone()).await?;
     let previous = store.previous(name.clone()).await?;
+    let orders = store.standing_orders(name.clone()).await?;
+    let in_force = |hold: &Hold| hold.is_in_force(current.as_ref().map(|deployment| &deployment.release));
+    let held = orders.hold.filter(in_force).map(|hold| hold.tags()).unwrap_or_default();
     // Docker may be away; what is known without it is still an answer.
     let shown = docker.containers_of(name).await.ok();
     Ok(ProjectStatus {
@@ -115,6 +127,8 @@ async fn of_project(
         previous: previous.map(|d| place(d, Slot::Previous, shown.as_deref())),
         last_ci: store.last_run(name.clone(), RunKind::Ci).await?,
         last_cd: store.last_run(name.clone(), RunKind::Cd).await?,
+        paused: orders.paused_since,
+        held,
     })
 }
 
@@ -140,6 +154,7 @@ fn in_words(status: &Status) -> String {
     for project in &status.projects {
         lines.push(String::new());
         lines.push(project.name.to_string());
+        lines.extend(orders_in_words(project.paused, &project.held));
         lines.push(format!("  current   {}", place_in_words(project.current.as_ref())));
         lines.push(format!("  previous  {}", place_in_words(project.previous.as_ref())));
         let run = |row: Option<&RunRow>| row.map_or_else(|| "none yet".to_owned(), in_a_line);
@@ -147,6 +162,19 @@ fn in_words(status: &Status) -> String {
         lines.push(format!("  last cd   {}", run(project.last_cd.as_ref())));
     }
     lines.join("\n")
+}
+
+/// What the owner has ordered until further notice, a line each.
+pub fn orders_in_words(paused: Option<DateTime<Utc>>, held: &[Tag]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(since) = paused {
+        lines.push(format!("  paused    since {}: nothing is started by itself", since.format("%FT%TZ")));
+    }
+    if !held.is_empty() {
+        let held: Vec<&str> = held.iter().map(Tag::as_str).collect();
+        lines.push(format!("  held      only what is newer than {} is deployed by itself", held.join(", ")));
+    }
+    lines
 }
 
 fn place_in_words(place: Option<&Place>) -> String {

@@ -28,7 +28,7 @@ mod refusal;
 mod resolve;
 mod rivals;
 mod sourcing;
-mod suggest;
+pub mod suggest;
 mod test_place;
 
 use schemars::JsonSchema;

@@ -37,8 +37,9 @@ pub fn one_of(known: &[&'static str]) -> String {
 }
 
 /// The word of `known` that `word` is a slip of the pen for, if there is one.
-pub fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    let slips = |known: &str| strsim::damerau_levenshtein(&word.to_lowercase().replace('-', "_"), known);
+pub fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |word: &str| word.to_lowercase().replace('-', "_");
+    let slips = |known: &str| strsim::damerau_levenshtein(&plain(word), &plain(known));
     let nearest = known.iter().copied().min_by_key(|known| slips(known))?;
     let tolerated = (word.chars().count() / LETTERS_PER_SLIP).clamp(1, 3);
     (slips(nearest) <= tolerated && nearest.len() > slips(nearest)).then_some(nearest)

@@ -3,6 +3,9 @@
 //! Takes a listing of tags, what serves now and what is quarantined; gives an [`ImageDecision`]. Nothing in a
 //! listing ever means "remove what serves": Docker Hub has listed nothing for repositories that were full.
 
+use chrono::DateTime;
+use chrono::Utc;
+
 use crate::decide::listing::ImageDecision;
 use crate::decide::listing::ImageQuestion;
 use crate::decide::listing::Serving;
@@ -19,32 +22,21 @@ pub fn image_due(question: &ImageQuestion<'_>) -> ImageDecision {
     if question.listed.is_empty() {
         return ImageDecision::EmptyListing;
     }
-    match question.pin {
-        Some(pin) => pinned_due(question, pin),
+    match kept_and_gone(question) {
+        Some(kept) => ImageDecision::Due {
+            tag: kept.tag.clone(),
+            digest: Some(kept.digest.clone()),
+            reason: format!("{kept} was chosen by command, and it is not deployed any more"),
+        },
         None => newest_due(question),
     }
 }
 
-fn pinned_due(question: &ImageQuestion<'_>, pin: &Tag) -> ImageDecision {
-    let Some(wanted) = question.listed.iter().find(|listed| listed.tag == *pin) else {
-        return ImageDecision::Nothing {
-            why: format!("the project is pinned to {pin}, which is not listed"),
-        };
-    };
-    let is_deployed = |release: &Release| match &wanted.digest {
-        Some(digest) => *digest == release.digest,
-        None => wanted.tag == release.tag,
-    };
-    if question.serving.is_some_and(|serving| is_deployed(serving.release)) {
-        return ImageDecision::UpToDate { why: format!("the project is pinned to {pin}, which is deployed") };
-    }
-    match obstacle(question, wanted) {
-        None => due(wanted, format!("the project is pinned to {pin}")),
-        Some(Obstacle::OtherPlatform(why)) => ImageDecision::Nothing { why },
-        Some(Obstacle::Quarantine(digest, why)) => {
-            ImageDecision::Quarantined { tag: pin.clone(), digest: digest.clone(), why }
-        }
-    }
+/// What the owner chose, where nothing is deployed any more: a container that someone removed is made again, and not
+/// that of the version that was put aside.
+fn kept_and_gone<'a>(question: &ImageQuestion<'a>) -> Option<&'a Release> {
+    let hold = question.hold.filter(|_| question.serving.is_none())?;
+    (!question.quarantined.contains_key(&hold.kept.digest)).then_some(&hold.kept)
 }
 
 fn newest_due(question: &ImageQuestion<'_>) -> ImageDecision {
@@ -101,17 +93,39 @@ impl Floor {
     }
 }
 
-/// The same content under a higher version is as new as that version: going back to what stands below it
-/// would undo it.
+/// What is due is newer than what serves, and than all that the owner put aside for it.
 fn floor(question: &ImageQuestion<'_>, versions: &[(Rank, &ListedTag)]) -> Floor {
-    let Some(serving) = question.serving else { return Floor::Nothing };
-    let listed = question.listed.iter().find(|listed| listed.tag == serving.release.tag);
-    let pushed_at = listed.and_then(|listed| listed.pushed_at).or(serving.since);
-    let by_tag = tag::rank(question.scheme, &serving.release.tag, pushed_at);
+    let serving = question.serving.map(|serving| {
+        let Release { tag, digest } = serving.release;
+        rank_of(question, versions, (tag, Some(digest)), serving.since)
+    });
+    let put_aside = question.hold.into_iter().flat_map(|hold| &hold.put_aside);
+    let put_aside = put_aside
+        .filter_map(|aside| {
+            rank_of(question, versions, (&aside.tag, aside.digest.as_ref()), Some(aside.since))
+        })
+        .max();
+    match (serving.flatten().max(put_aside), question.serving) {
+        (Some(rank), _) => Floor::At(rank),
+        (None, None) => Floor::Nothing,
+        (None, Some(_)) => Floor::Unknown,
+    }
+}
+
+/// How new a release is. The same content under a higher version is as new as that version: going back to what
+/// stands below it would undo it. `since` stands in for a push date that is not listed.
+fn rank_of(
+    question: &ImageQuestion<'_>,
+    versions: &[(Rank, &ListedTag)],
+    (tag, digest): (&Tag, Option<&Digest>),
+    since: Option<DateTime<Utc>>,
+) -> Option<Rank> {
+    let listed = question.listed.iter().find(|listed| listed.tag == *tag);
+    let pushed_at = listed.and_then(|listed| listed.pushed_at).or(since);
     let same_content =
-        versions.iter().filter(|(_, listed)| listed.digest.as_ref() == Some(&serving.release.digest));
+        versions.iter().filter(|(_, listed)| digest.is_some() && listed.digest.as_ref() == digest);
     let by_content = same_content.map(|(rank, _)| *rank).max();
-    by_tag.max(by_content).map_or(Floor::Unknown, Floor::At)
+    tag::rank(question.scheme, tag, pushed_at).max(by_content)
 }
 
 fn versions_newest_first<'a>(question: &ImageQuestion<'a>) -> Vec<(Rank, &'a ListedTag)> {
@@ -174,6 +188,12 @@ fn reason(
 
 fn nothing_newer(question: &ImageQuestion<'_>) -> String {
     let Some(Serving { release, .. }) = question.serving else { return "nothing is deployed".to_owned() };
+    if let Some(hold) = question.hold {
+        let aside = hold.in_words();
+        return format!(
+            "{release} was chosen by command, and nothing newer than {aside}, put aside for it, is listed"
+        );
+    }
     let listed = question.listed.iter().find(|listed| listed.tag == release.tag);
     match listed.and_then(|listed| listed.digest.as_ref()) {
         Some(digest) if *digest != release.digest => format!(
@@ -204,10 +224,11 @@ mod tests {
     use crate::decide::ImageQuestion;
     use crate::decide::Serving;
     use crate::model::Digest;
+    use crate::model::Hold;
     use crate::model::ListedTag;
     use crate::model::Platform;
+    use crate::model::PutAside;
     use crate::model::Release;
-    use crate::model::Tag;
 
     /// A board that runs linux/arm64 and follows the `counter` scheme, unless a story says otherwise.
     struct Board {
@@ -217,7 +238,7 @@ mod tests {
         serving: Option<Release>,
         since: Option<DateTime<Utc>>,
         quarantined: BTreeMap<Digest, String>,
-        pin: Option<Tag>,
+        hold: Option<Hold>,
     }
 
     impl Board {
@@ -229,7 +250,7 @@ mod tests {
                 serving: None,
                 since: None,
                 quarantined: BTreeMap::new(),
-                pin: None,
+                hold: None,
             }
         }
 
@@ -243,8 +264,21 @@ mod tests {
             self
         }
 
-        fn pinned_to(mut self, tag: &str) -> Self {
-            self.pin = Some(tag.parse().unwrap());
+        /// The owner chose what serves instead of these.
+        fn puts_aside(mut self, aside: &[(&str, u8)]) -> Self {
+            let since = DateTime::from_timestamp(50, 0).unwrap();
+            let put_aside = aside.iter().map(|(tag, content)| PutAside {
+                tag: tag.parse().unwrap(),
+                digest: Some(digest(*content)),
+                since,
+            });
+            let kept = self.serving.clone().unwrap();
+            self.hold = Some(Hold { kept, put_aside: put_aside.collect() });
+            self
+        }
+
+        fn serves_nothing(mut self) -> Self {
+            self.serving = None;
             self
         }
 
@@ -260,7 +294,7 @@ mod tests {
                 platform: &self.platform,
                 serving: self.serving.as_ref().map(|release| Serving { release, since: self.since }),
                 quarantined: &self.quarantined,
-                pin: self.pin.as_ref(),
+                hold: self.hold.as_ref(),
             })
         }
 
@@ -304,7 +338,6 @@ mod tests {
         let says = "empty | the listing is empty, which says nothing about the images: nothing is changed";
         assert_eq!(Board::sees([]).serves("5", 5).says(), says);
         assert_eq!(Board::sees([]).says(), says);
-        assert_eq!(Board::sees([]).pinned_to("5").says(), says);
     }
 
     #[test]
@@ -434,20 +467,56 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_holds_the_project_at_its_tag_whatever_is_newer() {
-        let tags = || [listed("7", 7), listed("5", 5), listed("stable", 4)];
-        let says = |board: Board, tag: &str| board.pinned_to(tag).says();
+    fn what_the_owner_went_back_from_is_not_deployed_again() {
+        let board = Board::sees([listed("7", 7), listed("6", 6)]).serves("5", 5).puts_aside(&[("7", 7)]);
         assert_eq!(
-            says(Board::sees(tags()).serves("5", 5), "5"),
-            "up to date | the project is pinned to 5, which is deployed"
+            board.says(),
+            "up to date | 5 (050505050505) was chosen by command, and nothing newer than 7, put aside for it, is listed"
         );
-        assert_eq!(says(Board::sees(tags()).serves("7", 7), "5"), "due 5 | the project is pinned to 5");
-        assert!(says(Board::sees(tags()).serves("7", 7), "stable").starts_with("due stable"));
+    }
+
+    #[test]
+    fn something_newer_ends_the_hold() {
+        let board = Board::sees([listed("8", 8), listed("7", 7)]).serves("5", 5).puts_aside(&[("7", 7)]);
+        assert!(board.says().starts_with("due 8"), "{}", board.says());
+    }
+
+    #[test]
+    fn the_content_that_was_put_aside_is_nothing_newer_under_a_new_number() {
+        let board = Board::sees([listed("8", 7), listed("7", 7)]).serves("5", 5).puts_aside(&[("7", 7)]);
+        assert!(board.says().starts_with("up to date"), "{}", board.says());
+    }
+
+    #[test]
+    fn a_tag_that_is_no_version_is_kept_until_something_newer_than_the_newest_of_then() {
+        let board = || Board::sees([listed("7", 7), listed("stable", 4)]).serves("stable", 4);
+        assert!(board().says().starts_with("due 7"), "{}", board().says());
+        assert!(board().puts_aside(&[("7", 7)]).says().starts_with("up to date"));
+    }
+
+    #[test]
+    fn what_the_owner_chose_is_made_again_when_it_is_gone_unless_it_failed() {
+        let board = || Board::sees([listed("7", 7)]).serves("5", 5).puts_aside(&[("7", 7)]).serves_nothing();
         assert_eq!(
-            says(Board::sees(tags()).serves("7", 7), "6"),
-            "nothing | the project is pinned to 6, which is not listed"
+            board().says(),
+            "due 5 | 5 (050505050505) was chosen by command, and it is not deployed any more"
         );
-        assert!(says(Board::sees(tags()).quarantines(5, "exited"), "5").starts_with("quarantined 5"));
+        assert!(board().quarantines(5, "exited").says().starts_with("up to date"));
+    }
+
+    #[test]
+    fn of_commits_none_pushed_before_what_was_put_aside_is_due() {
+        let tags = || vec![pushed(30, listed("cccccccccccc", 3)), pushed(20, listed("ffffffffffff", 2))];
+        let says = |tags: Vec<ListedTag>| {
+            let board = Board::sees(tags).counts_by(TagSchemeName::Commit).serves("ffffffffffff", 2);
+            board.puts_aside(&[("cccccccccccc", 3)]).says()
+        };
+        assert!(says(tags()).starts_with("up to date"), "{}", says(tags()));
+        let newer = || [tags(), vec![pushed(40, listed("eeeeeeeeeeee", 4))]].concat();
+        assert!(says(newer()).starts_with("due eeeeeeeeeeee"), "{}", says(newer()));
+        // No longer listed, it counts as pushed when it was put aside.
+        let unlisted = || newer().into_iter().skip(1).collect();
+        assert!(says(unlisted()).starts_with("up to date"), "{}", says(unlisted()));
     }
 
     #[test]

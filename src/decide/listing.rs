@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use crate::config::project::TagSchemeName;
 use crate::model::Digest;
+use crate::model::Hold;
 use crate::model::ListedTag;
 use crate::model::Platform;
 use crate::model::Release;
@@ -36,8 +37,9 @@ pub struct ImageQuestion<'a> {
     pub serving: Option<Serving<'a>>,
     /// The digests that failed, each with its reason. Empty when a person asks for a deployment all the same.
     pub quarantined: &'a BTreeMap<Digest, String>,
-    /// The one tag the owner wants, version or not; `None` for the newest version.
-    pub pin: Option<&'a Tag>,
+    /// What the owner chose by command instead of something newer, if that is still what is on record. While it
+    /// stands, only what is newer than everything that was put aside for it is due.
+    pub hold: Option<&'a Hold>,
 }
 
 /// Whether the rest of a listing that is read page by page cannot matter: what was read so far stands in

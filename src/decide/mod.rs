@@ -4,6 +4,7 @@
 //! Takes what was listed or fetched and what is remembered; gives a decision. Must not act, wait or remember.
 
 mod listing;
+mod hold;
 mod spec;
 mod image;
 mod commit;
@@ -12,6 +13,7 @@ pub use commit::CommitDecision;
 pub use commit::CommitMemory;
 pub use commit::Judgement;
 pub use commit::commit_due;
+pub use hold::hold_for;
 pub use image::image_due;
 pub use listing::ImageDecision;
 pub use listing::ImageQuestion;

@@ -8,6 +8,7 @@ use crate::model::Outcome;
 use crate::model::Release;
 use crate::model::RunKind;
 use crate::model::RunReport;
+use crate::model::Trigger;
 
 /// The paragraphs that say so, in order.
 pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> Vec<String> {
@@ -27,7 +28,8 @@ pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> 
         Outcome::Deployed(_) => {
             let undo = previous.map(|previous| {
                 format!(
-                    "homeport keeps watching it for a while, and goes back to {} should it fail.",
+                    "homeport keeps watching it for a while, and goes back to {} should it fail. So does \
+                     `homeport rollback {project}`, by command.",
                     phrase::tag(previous)
                 )
             });
@@ -42,19 +44,23 @@ pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> 
 }
 
 fn after_failure(report: &RunReport, failure: &Failure) -> Vec<String> {
+    let project = &report.project;
     let candidate = report.candidate.as_ref().map_or_else(|| "this image".to_owned(), phrase::tag);
     let next = match (failure.blame, report.kind) {
-        (Blame::World, _) => {
-            "homeport tries again by itself, with growing pauses. A restart of homeport tries at once.".to_owned()
-        }
-        (Blame::Commit | Blame::Image, RunKind::Ci) => {
-            "homeport does not try this commit again; it waits for a new one. If the commit was not to blame, an \
-             empty one tries the same files: `git commit --allow-empty`."
-                .to_owned()
-        }
+        (Blame::World, RunKind::Cd) if report.trigger == Trigger::Command => format!(
+            "homeport does not repeat a command by itself; what a poll finds due is tried again with growing pauses. \
+             At once: `homeport deploy {project} {candidate}`."
+        ),
+        (Blame::World, _) => format!(
+            "homeport tries again by itself, with growing pauses. `homeport retry {project}` tries at once."
+        ),
+        (Blame::Commit | Blame::Image, RunKind::Ci) => format!(
+            "homeport does not try this commit again; it waits for a new one. If the commit was not to blame, \
+             `homeport retry {project}` tries it again."
+        ),
         (Blame::Commit | Blame::Image, RunKind::Cd) => format!(
             "homeport does not deploy {candidate} again; it waits for a newer image. If the image was not to blame, \
-             an empty commit builds it anew: `git commit --allow-empty`."
+             `homeport retry {project}` tries it again."
         ),
     };
     vec![next]

@@ -10,12 +10,16 @@ use crate::mail_text::letter::Letter;
 use crate::mail_text::letter::Tone;
 use crate::mail_text::phrase;
 use crate::model::Failure;
+use crate::model::Hold;
 use crate::model::Outcome;
 use crate::model::Release;
 use crate::model::RunKind;
 use crate::model::RunReport;
 use crate::model::Stage;
 use crate::model::Trigger;
+
+/// The most letters of a list of tags in a sentence.
+const LONGEST_LIST: usize = 80;
 
 /// What a report does not know and its mail should tell.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +30,8 @@ pub struct Surroundings<'a> {
     pub role: Role,
     /// What served before the run, if anything did.
     pub previous: Option<&'a Release>,
+    /// What the owner chose by command instead of something newer, if that is in force.
+    pub hold: Option<&'a Hold>,
     /// Equal failures that were counted instead of mailed.
     pub repeats: Option<Repeats>,
     /// The failures that this success ends.
@@ -89,7 +95,7 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
             let lead = format!("The service is down: {candidate} failed and {way_back}.");
             (format!("DOWN: {candidate} failed and {way_back}"), lead)
         }
-        Outcome::Deployed(release) => deployed(release, around.previous),
+        Outcome::Deployed(release) => deployed(release, report.trigger, around),
         Outcome::Pushed(release) => {
             let commit = report.commit.as_ref().map_or_else(|| "The commit".to_owned(), phrase::commit);
             (format!("{} pushed", release.tag), format!("{commit} is in the registry as {}.", release.tag))
@@ -102,19 +108,29 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
     }
 }
 
-fn deployed(release: &Release, previous: Option<&Release>) -> (String, String) {
+fn deployed(release: &Release, trigger: Trigger, around: &Surroundings<'_>) -> (String, String) {
     let tag = phrase::tag(release);
-    match previous {
+    let hold = around.hold.filter(|hold| trigger == Trigger::Command && hold.kept.digest == release.digest);
+    match (around.previous, hold) {
         // Its configuration was changed, or someone removed its container.
-        Some(previous) if previous.digest == release.digest => (
+        (Some(previous), _) if previous.digest == release.digest => (
             format!("{tag} deployed again"),
             format!("{tag} is running in a new container, which has proven itself."),
         ),
-        Some(previous) => (
+        (Some(previous), Some(hold)) => (
+            format!("{tag} deployed by command: back from {}", phrase::tag(previous)),
+            format!(
+                "{tag} is running and has proven itself. It replaces {}, because you asked for it. homeport goes on by \
+                 itself when there is something newer than {}.",
+                phrase::tag(previous),
+                phrase::cut(&hold.in_words(), LONGEST_LIST)
+            ),
+        ),
+        (Some(previous), None) => (
             format!("{tag} deployed"),
             format!("{tag} is running and has proven itself. It replaces {}.", phrase::tag(previous)),
         ),
-        None => (format!("{tag} deployed"), format!("{tag} is running and has proven itself.")),
+        (None, _) => (format!("{tag} deployed"), format!("{tag} is running and has proven itself.")),
     }
 }
 
@@ -259,7 +275,9 @@ mod tests {
     use crate::model::Blame;
     use crate::model::Commit;
     use crate::model::Failure;
+    use crate::model::Hold;
     use crate::model::Outcome;
+    use crate::model::PutAside;
     use crate::model::Release;
     use crate::model::RunKind;
     use crate::model::RunNumber;
@@ -267,8 +285,14 @@ mod tests {
     use crate::model::Stage;
     use crate::model::Trigger;
 
-    const HERE: Surroundings<'_> =
-        Surroundings { host: "raspberrypi", role: Role::Deploys, previous: None, repeats: None, fixed: None };
+    const HERE: Surroundings<'_> = Surroundings {
+        host: "raspberrypi",
+        role: Role::Deploys,
+        previous: None,
+        hold: None,
+        repeats: None,
+        fixed: None,
+    };
 
     fn release(tag: &str) -> Release {
         let digest = format!("sha256:{}", tag.repeat(64).get(..64).unwrap());
@@ -328,6 +352,23 @@ mod tests {
     }
 
     #[test]
+    fn a_way_back_by_command_says_what_was_put_aside() {
+        let report = RunReport {
+            trigger: Trigger::Command,
+            candidate: Some(release("41")),
+            ..cd(Outcome::Deployed(release("41")))
+        };
+        let newer = release("42");
+        let since = DateTime::UNIX_EPOCH;
+        let put_aside = vec![PutAside { tag: newer.tag.clone(), digest: Some(newer.digest.clone()), since }];
+        let hold = Hold { kept: release("41"), put_aside };
+        let around = Surroundings { previous: Some(&newer), hold: Some(&hold), ..HERE };
+        let mail = run_mail(&report, &around);
+        insta::assert_snapshot!(mail.subject, @"[hello] 41 deployed by command: back from 42");
+        insta::assert_snapshot!(mail.text.lines().next().unwrap(), @"41 is running and has proven itself. It replaces 42, because you asked for it. homeport goes on by itself when there is something newer than 42.");
+    }
+
+    #[test]
     fn tests_failed() {
         let failed = failure(Stage::Test, Blame::Commit, "run the tests in python:3.12-slim: exit code 1");
         let output = ["def test_login():", ">       assert login() == 200", "E       assert 500 == 200"];
@@ -346,7 +387,7 @@ mod tests {
             >       assert login() == 200
             E       assert 500 == 200
 
-        homeport does not try this commit again; it waits for a new one. If the commit was not to blame, an empty one tries the same files: `git commit --allow-empty`.
+        homeport does not try this commit again; it waits for a new one. If the commit was not to blame, `homeport retry hello` tries it again.
 
         Project   hello
         Running   41, sha256:4141414141414141414141414141414141414141414141414141414141414141
@@ -375,7 +416,7 @@ mod tests {
 
         Why: push me/hello:42: connection timed out
 
-        homeport tries again by itself, with growing pauses. A restart of homeport tries at once.
+        homeport tries again by itself, with growing pauses. `homeport retry hello` tries at once.
 
         Project   hello
         Running   41, sha256:4141414141414141414141414141414141414141414141414141414141414141
@@ -400,7 +441,7 @@ mod tests {
 
         Why: Dockerfile line 3: pip: not found
 
-        homeport does not try this commit again; it waits for a new one. If the commit was not to blame, an empty one tries the same files: `git commit --allow-empty`.
+        homeport does not try this commit again; it waits for a new one. If the commit was not to blame, `homeport retry hello` tries it again.
 
         Project   hello
         Commit    1a2b3c4 "add login" by Ann
@@ -442,7 +483,7 @@ mod tests {
         --
         42 is running and has proven itself. It replaces 41.
 
-        homeport keeps watching it for a while, and goes back to 41 should it fail.
+        homeport keeps watching it for a while, and goes back to 41 should it fail. So does `homeport rollback hello`, by command.
 
         Project   hello
         Running   42, sha256:4242424242424242424242424242424242424242424242424242424242424242
@@ -505,7 +546,7 @@ mod tests {
             Traceback (most recent call last):
             KeyError: 'DB'
 
-        homeport does not deploy 42 again; it waits for a newer image. If the image was not to blame, an empty commit builds it anew: `git commit --allow-empty`.
+        homeport does not deploy 42 again; it waits for a newer image. If the image was not to blame, `homeport retry hello` tries it again.
 
         Project   hello
         Running   41, sha256:4141414141414141414141414141414141414141414141414141414141414141
@@ -542,7 +583,7 @@ mod tests {
 
         Why: start hello: port 5000 is taken
 
-        homeport does not deploy 42 again; it waits for a newer image. If the image was not to blame, an empty commit builds it anew: `git commit --allow-empty`.
+        homeport does not deploy 42 again; it waits for a newer image. If the image was not to blame, `homeport retry hello` tries it again.
 
         The service stays down until something can be started. What is left of it: `docker ps -a --filter label=homeport.project=hello`. What the failed container said: `homeport logs 7`.
 

@@ -2,6 +2,7 @@
 
 mod container;
 mod names;
+mod order;
 mod run;
 
 pub use container::Container;
@@ -31,6 +32,15 @@ pub use names::InvalidName;
 pub use names::ProjectName;
 pub use names::Repository;
 pub use names::Tag;
+pub use order::Hold;
+pub use order::Move;
+pub use order::Order;
+pub use order::Ordered;
+pub use order::Plan;
+pub use order::Prospect;
+pub use order::PutAside;
+pub use order::Reply;
+pub use order::StandingOrders;
 pub use run::Blame;
 pub use run::Commit;
 pub use run::Failure;

@@ -140,6 +140,7 @@ impl Notifier {
     /// What the end of this run leaves for the owner, to be found out when it is recorded.
     async fn filer(&self, report: &RunReport) -> Filer {
         let previous = self.serving_by_records(&report.project).await;
+        let orders = self.clients.store.standing_orders(report.project.clone()).await.unwrap_or_default();
         let role = if self.deploying.contains(&report.project) { Role::Deploys } else { Role::OnlyBuilds };
         let (report, journal, is_wanted) = (report.clone(), self.journal.clone(), self.is_wanted);
         Box::new(move |mut memory: FailureMemory| {
@@ -147,8 +148,8 @@ impl Notifier {
             let mail = match verdict {
                 Verdict::Mail { repeats, fixed } if is_wanted => {
                     let host = host_name();
-                    let around =
-                        Surroundings { host: &host, role, previous: previous.as_ref(), repeats, fixed };
+                    let (previous, hold) = (previous.as_ref(), orders.hold.as_ref());
+                    let around = Surroundings { host: &host, role, previous, hold, repeats, fixed };
                     let id = message_id(&host, &report.number, report.outcome.word());
                     Some(queued(run_mail(&report, &around), &id, &report))
                 }

@@ -28,6 +28,7 @@ const ORDER: &[&str] = &[
     "notify",
     "schedule",
     "webhook",
+    "control",
     "agent",
     "cli",
 ];
@@ -44,7 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["clients/store/"]),
     ("reqwest", &["clients/http_client.rs", "clients/hub", "clients/probe.rs", "clients/heartbeat.rs"]),
     ("tokio_cron_scheduler", &["schedule.rs"]),
-    ("axum", &["webhook"]),
+    ("axum", &["webhook", "control"]),
     ("clap", &["cli/"]),
     ("jsonc_parser", &["config/"]),
     ("schemars", &["config/", "model/"]),

@@ -222,6 +222,11 @@ fn record_deployment(
         (project.as_str(), current, previous),
     )?;
     tx.execute("DELETE FROM refused_specs WHERE project = ?1", [project.as_str()])?;
+    // What has proven itself is free of what was held against it: its owner asked for it all the same.
+    tx.execute(
+        "DELETE FROM quarantine WHERE project = ?1 AND digest = ?2",
+        (project.as_str(), deployment.release.digest.as_str()),
+    )?;
     insert_deployment(tx, project, deployment, "current")
 }
 

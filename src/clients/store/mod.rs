@@ -6,6 +6,7 @@
 mod ci;
 mod damage;
 mod deployments;
+mod orders;
 mod outbox;
 mod rebuild;
 mod runs;
@@ -21,6 +22,7 @@ pub use rebuild::Rebuilt;
 pub use runs::Begun;
 pub use runs::RunRow;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -104,7 +106,7 @@ impl Store {
         let path = Self::path(state_dir);
         let failed = |source: anyhow::Error| StoreError::Open { path: path.clone(), source };
         let _effect = Effect::begin("store", "open");
-        std::fs::create_dir_all(state_dir).map_err(|e| failed(e.into()))?;
+        make_state_dir(state_dir).map_err(|e| failed(e.into()))?;
         // The file holds container environments and mail: for the agent's user alone. SQLite gives its
         // journals the same mode.
         std::fs::OpenOptions::new()
@@ -263,6 +265,15 @@ fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
+/// Makes the state folder where it is missing: for the agent's user, and for its group to go through, for that may
+/// open the control socket.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_state_dir(state_dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(state_dir)
+}
+
 /// How much of the database is kept in memory, in KiB. A few rows are read per run; the system's own cache has
 /// the rest.
 const CACHE_KIB: i64 = 64;
@@ -293,6 +304,15 @@ where
 {
     let text: Option<String> = row.get(column)?;
     text.map(|text| text.parse().map_err(|e| conversion(Box::new(e)))).transpose()
+}
+
+/// Reads a column that may be NULL and holds JSON.
+fn from_json_opt<T: serde::de::DeserializeOwned>(
+    row: &rusqlite::Row<'_>,
+    column: &str,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|e| conversion(Box::new(e)))).transpose()
 }
 
 /// Reads a column that holds JSON.

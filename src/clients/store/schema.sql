@@ -84,6 +84,13 @@ CREATE TABLE refused_specs (
     reason  TEXT NOT NULL
 ) STRICT;
 
+-- What the owner has ordered until further notice.
+CREATE TABLE standing_orders (
+    project      TEXT PRIMARY KEY,
+    paused_since TEXT,
+    hold         TEXT                                -- JSON: what was chosen instead of something newer
+) STRICT;
+
 -- Mail that waits to be sent.
 CREATE TABLE outbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
