@@ -9,6 +9,8 @@ mod hands_on;
 mod hub_troubles;
 mod lost_database;
 mod mail_troubles;
+mod orders;
+mod pauses;
 mod pushes;
 mod red_commits;
 mod reloads;
