@@ -2,6 +2,7 @@
 
 mod bad_images;
 mod commands;
+mod docker_away;
 mod first_deployments;
 mod github_troubles;
 mod hands_in_a_swap;
