@@ -201,6 +201,14 @@ pub(super) async fn nothing_changed(
 
 /// The end of a run that deployed nothing.
 pub(super) async fn ended(run: &Run, spec: &ContainerSpec, candidate: Release, outcome: Outcome) -> Ended {
-    let serving = serving(run, spec).await.release();
+    let serving = match serving(run, spec).await {
+        // That nothing runs would be a guess, and a frightening one: the records say what was left running.
+        Serving::Unknown => by_records(run).await,
+        shown @ (Serving::Nothing | Serving::Stopped(..) | Serving::Shown(..)) => shown.release(),
+    };
     Ended { report: run.report(Some(candidate), serving, outcome), deployment: None }
+}
+
+async fn by_records(run: &Run) -> Option<Release> {
+    run.clients.store.current(run.project.name.clone()).await.ok().flatten().map(|current| current.release)
 }

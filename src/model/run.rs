@@ -255,7 +255,8 @@ pub struct RunReport {
     pub candidate: Option<Release>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What serves now that the run has ended, as Docker was asked; `None` if nothing does or none is deployed here.
+    /// What serves now that the run has ended, as Docker was asked, or by the records if it did not
+    /// answer; `None` if nothing does or none is deployed here.
     pub serving: Option<Release>,
     /// When it began.
     pub started_at: DateTime<Utc>,
