@@ -16,6 +16,7 @@ use futures_util::stream;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use http_body_util::Limited;
+use hyper::body::Body as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
@@ -82,6 +83,10 @@ async fn order<T>(State(take): State<T>, body: Body) -> Response
 where
     T: Fn(Ordered, Answers) -> anyhow::Result<()>,
 {
+    // Who announces too much is told before it is sent.
+    if body.size_hint().lower() > LONGEST_ORDER as u64 {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    }
     let body = match timeout(PATIENCE, Limited::new(body, LONGEST_ORDER).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) => return (StatusCode::PAYLOAD_TOO_LARGE, error.to_string()).into_response(),
