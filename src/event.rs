@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use crate::model::Branch;
 use crate::model::CommitSha;
+use crate::model::Container;
 use crate::model::Digest;
 use crate::model::ListedTag;
 use crate::model::Ordered;
@@ -33,6 +34,10 @@ pub enum Event {
     BranchPushed(Repository, Branch),
     /// GitHub has answered a poll, or not.
     GitHubPolled(ProjectName, Result<Head, PollFailure>),
+    /// What Docker shows in the place of a project's service, if anything.
+    ServiceSeen(ProjectName, Option<Box<Container>>),
+    /// A change in a service's health was recorded.
+    ServiceTold,
     /// Docker Hub has answered a poll, or not.
     HubPolled(ProjectName, Result<Listing, PollFailure>),
     /// A run is over, and its end is recorded.

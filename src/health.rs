@@ -4,6 +4,8 @@
 //! Failed with the reason. Must not look, wait or read a clock itself: the proving stage does, and stops at
 //! the first verdict other than Waiting.
 
+pub mod illness;
+
 use std::fmt;
 use std::time::Duration;
 

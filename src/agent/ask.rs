@@ -13,6 +13,7 @@ use crate::event::Head;
 use crate::event::Listing;
 use crate::event::PollFailure;
 use crate::model::CommitSha;
+use crate::model::Container;
 use crate::model::Digest;
 use crate::model::ListedTag;
 use crate::model::Release;
@@ -42,7 +43,12 @@ pub(super) async fn ask_github(
 }
 
 /// Asks Docker Hub what there is, and Docker what it must fit and what it would replace.
-pub(super) async fn ask_hub(clients: &Clients, settings: &ProjectSettings) -> Result<Listing, PollFailure> {
+/// Docker's answer is given away too, whether or not Docker Hub gives one.
+pub(super) async fn ask_hub(
+    clients: &Clients,
+    settings: &ProjectSettings,
+    seen: impl FnOnce(Option<Container>),
+) -> Result<Listing, PollFailure> {
     let local = async {
         let platform = match settings.platform.as_deref().and_then(|text| text.parse().ok()) {
             Some(platform) => platform,
@@ -54,8 +60,10 @@ pub(super) async fn ask_hub(clients: &Clients, settings: &ProjectSettings) -> Re
         };
         anyhow::Ok((platform, serving))
     };
-    let (platform, serving) =
+    let (platform, standing) =
         local.await.map_err(|error| PollFailure { reason: format!("{error:#}"), not_before: None })?;
+    let (serving, container) = standing.unzip();
+    seen(container);
     let enough =
         |tags: &[ListedTag]| serving.as_ref().is_some_and(|now| nothing_newer_can_follow(tags, &now.tag));
     match clients.hub.tags(&settings.image, enough).await {

@@ -215,7 +215,7 @@ async fn ask_for_listing(
     settings: &ProjectSettings,
 ) -> Option<Result<Listing, PollFailure>> {
     match settings.deploy {
-        Some(_) => Some(ask_hub(clients, settings).await),
+        Some(_) => Some(ask_hub(clients, settings, |_| {}).await),
         None => None,
     }
 }

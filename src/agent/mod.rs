@@ -20,6 +20,7 @@ mod start;
 mod target;
 mod upkeep;
 mod watch;
+mod wellbeing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -119,7 +120,8 @@ pub struct Agent {
     mailing: Mailing,
     /// When the outbox is to be looked at next.
     next_mail: Option<DateTime<Utc>>,
-    /// Polls put off to a moment of their own, such as the next look for a tag just pushed.
+    /// What a single pass waits for: polls put off to a moment of their own, such as the next look for a tag just
+    /// pushed, and what is being told of a service.
     put_off: u32,
     tally: Tally,
     /// Whether the database is whole.
@@ -226,6 +228,8 @@ impl Agent {
             Event::BranchPushed(repository, branch) => self.poll_pushed(&repository, &branch),
             Event::GitHubPolled(project, answer) => self.github_polled(&project, answer).await,
             Event::HubPolled(project, answer) => self.hub_polled(&project, answer).await,
+            Event::ServiceSeen(project, shown) => self.service_seen(&project, shown.as_deref()),
+            Event::ServiceTold => self.service_told(),
             Event::RunEnded(report) => self.run_ended(*report).await,
             Event::RunLost(project, kind) => self.run_lost(&project, kind),
             Event::DeploymentSuspended(project, why) => self.deployment_suspended(&project, why),

@@ -25,6 +25,7 @@ use crate::event::PollFailure;
 use crate::event::Source;
 use crate::model::Branch;
 use crate::model::CommitSha;
+use crate::model::Container;
 use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::Repository;
@@ -69,7 +70,13 @@ impl Agent {
             let name = settings.name.clone();
             let event = match source {
                 Source::GitHub => Event::GitHubPolled(name, ask_github(&clients, &settings, seen).await),
-                Source::DockerHub => Event::HubPolled(name, ask_hub(&clients, &settings).await),
+                Source::DockerHub => {
+                    let seen = |shown: Option<Container>| {
+                        // Fails only when the agent is gone.
+                        events.send(Event::ServiceSeen(settings.name.clone(), shown.map(Box::new))).ok();
+                    };
+                    Event::HubPolled(name, ask_hub(&clients, &settings, seen).await)
+                }
             };
             // Fails only when the agent is gone.
             events.send(event).ok();

@@ -22,6 +22,7 @@ use crate::event::Answers;
 use crate::event::Budget;
 use crate::event::Listing;
 use crate::event::Source;
+use crate::health::illness::Wellbeing;
 use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::Release;
@@ -75,6 +76,8 @@ pub struct ProjectState {
     pub ci: Retry,
     /// When CD may be.
     pub cd: Retry,
+    /// How the service is after its watch.
+    pub wellbeing: Wellbeing,
     /// The watch over the newest deployment.
     pub watch: Option<AbortHandle>,
 }
@@ -143,6 +146,7 @@ impl ProjectState {
             hub: SourceState::default(),
             ci: Retry::default(),
             cd: Retry::default(),
+            wellbeing: Wellbeing::default(),
             watch: None,
         }
     }

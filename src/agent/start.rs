@@ -18,6 +18,7 @@ use crate::event::Event;
 use crate::event::Source;
 use crate::event::Upkeep;
 use crate::fault_point::Effect;
+use crate::health::illness::Wellbeing;
 use crate::model::Commit;
 use crate::model::Outcome;
 use crate::model::ProjectName;
@@ -47,6 +48,10 @@ impl Agent {
             if let Some(project) = self.projects.get_mut(name) {
                 project.seen.clone_from(&judged);
                 project.judged = judged;
+            }
+            let told = self.shared.clients.store.illness(name.clone()).await.context("read the illnesses")?;
+            if let Some(project) = self.projects.get_mut(name) {
+                project.wellbeing = Wellbeing::told(told);
             }
             self.watch_again(name).await;
         }

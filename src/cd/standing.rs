@@ -71,8 +71,8 @@ pub async fn serving(run: &Run, spec: &ContainerSpec) -> Serving {
     }
 }
 
-/// The release that a poll compares with what is listed: of the container in the service's place, running or not;
-/// else of one that runs under a name that the configuration used to say.
+/// What a poll compares with what is listed: the container in the service's place, running or not; else one that
+/// runs under a name that the configuration used to say.
 ///
 /// # Errors
 /// Docker does not answer.
@@ -80,16 +80,18 @@ pub async fn standing_in_place(
     docker: &Docker,
     project: &ProjectName,
     deploy: &DeploySettings,
-) -> Result<Option<Release>, DockerError> {
+) -> Result<Option<(Release, Container)>, DockerError> {
     let in_place = docker.inspect(deploy.spec.name.as_str()).await?;
-    if let Some(release) = in_place.and_then(|container| standing_release(&container, deploy.adoption)) {
-        return Ok(Some(release));
+    let with_release =
+        |container: Container| Some((standing_release(&container, deploy.adoption)?, container));
+    if let Some(found) = in_place.and_then(with_release) {
+        return Ok(Some(found));
     }
     let running = docker.containers_of(project).await?.into_iter().find(|container| {
         let role = container.labels.get(LABEL_ROLE);
         container.is_running() && role.is_some_and(|role| role == ROLE_SERVICE)
     });
-    Ok(running.as_ref().and_then(release_of))
+    Ok(running.and_then(|container| Some((release_of(&container)?, container))))
 }
 
 /// The release a container of ours was made from, by its labels.

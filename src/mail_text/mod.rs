@@ -6,6 +6,7 @@
 //! output): it is cleaned of control characters, escaped, and bounded.
 
 mod advice;
+mod illness;
 mod letter;
 mod lost;
 mod outage;
@@ -19,6 +20,9 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use crate::mail_text::illness::Patient;
+pub use crate::mail_text::illness::illness_mail;
+pub use crate::mail_text::illness::recovered_mail;
 pub use crate::mail_text::lost::FoundProject;
 pub use crate::mail_text::lost::LostDatabase;
 pub use crate::mail_text::lost::lost_database_mail;

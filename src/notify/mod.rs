@@ -3,6 +3,7 @@
 //! no run.
 
 mod outbox;
+mod service;
 
 use std::sync::Arc;
 

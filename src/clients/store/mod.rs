@@ -6,6 +6,7 @@
 mod ci;
 mod damage;
 mod deployments;
+mod illnesses;
 mod orders;
 mod outbox;
 mod rebuild;

@@ -91,6 +91,12 @@ CREATE TABLE standing_orders (
     hold         TEXT                                -- JSON: what was chosen instead of something newer
 ) STRICT;
 
+-- Services that fell ill after their watch, of which their owner was told.
+CREATE TABLE illnesses (
+    project TEXT PRIMARY KEY,
+    illness TEXT NOT NULL                            -- JSON
+) STRICT;
+
 -- Mail that waits to be sent.
 CREATE TABLE outbox (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
