@@ -14,6 +14,7 @@ use rusqlite::Error;
 use rusqlite::ErrorCode;
 
 use crate::clients::store::SCHEMA;
+use crate::fault_point::Effect;
 
 /// What SQLite keeps beside a database.
 const SIDECARS: [&str; 2] = ["-wal", "-shm"];
@@ -40,6 +41,7 @@ impl Damage {
         if let Some(reason) = damage_in(error)
             && self.found.set(reason.clone()).is_ok()
         {
+            let _effect = Effect::begin("store", "note-damage");
             // A card that is broken may refuse this too; then the next start finds it out for itself, or not.
             std::fs::write(&self.note, reason).ok();
         }

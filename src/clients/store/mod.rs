@@ -143,8 +143,8 @@ impl Store {
         let unusable = |error: rusqlite::Error| unusable(&path, error);
         let connection = Connection::open_with_flags(&path, flags).map_err(unusable)?;
         connection.busy_timeout(BUSY).map_err(unusable)?;
-        let found: i64 =
-            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(unusable)?;
+        let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        let found = version.map_err(unusable)?;
         match found {
             0 => Err(StoreError::Absent(path)),
             found if found > SCHEMA_VERSION => Err(StoreError::TooNew { path, found }),
@@ -275,8 +275,7 @@ pub fn make_state_dir(state_dir: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o750).create(state_dir)
 }
 
-/// How much of the database is kept in memory, in KiB. A few rows are read per run; the system's own cache has
-/// the rest.
+/// How much of the database is kept in memory, in KiB. A few rows are read per run.
 const CACHE_KIB: i64 = 64;
 
 /// How long a reader and a writer of two processes wait for each other.
