@@ -62,7 +62,7 @@
 //! - A stage is a function from one noun to the next, and only that stage can make its noun: code that was
 //!   not tested cannot be built, and an image that was not pulled cannot be deployed.
 //! - While a project is deployed, there is at every instant a good container that Docker starts by itself
-//!   after a power cut, with or without homeport. `tests/it/swap_model.rs` walks every state to show it.
+//!   after a power cut, with or without homeport. `tests/it/swap_model` walks every state to show it.
 //! - "I could not ask" is never read as "there is nothing": a poll that fails changes nothing.
 //! - A number, of a run or of a tag, is taken durably before it is used, and never given out again.
 //! - Nothing that was learned is trusted after a restart but the database and Docker; nothing that can be

@@ -129,6 +129,9 @@ fn describe(journal: &Journal, shown: &Shown, act: Act) -> String {
 /// Whether the next look tells what to do: Docker went away in the middle, or the container did. To a
 /// creation and a start, "not found" says that the image or the network is missing.
 pub(super) fn is_stale(act: Act, error: &DockerError) -> bool {
+    if error.is_vanishing() {
+        return true;
+    }
     match (error, act) {
         // After a time-out Docker may have done it all the same, on a slow card.
         (DockerError::Unreachable { .. }, _)

@@ -11,11 +11,13 @@ use crate::cd::act::stage_error;
 use crate::cd::act::stage_of;
 use crate::cd::verdict;
 use crate::clients::docker::DockerError;
+use crate::clients::docker::Standing;
 use crate::clients::store::StoreError;
 use crate::config::settings::DeploySettings;
 use crate::model::Blame;
 use crate::model::ContainerId;
 use crate::model::Failure;
+use crate::model::Life;
 use crate::model::StageError;
 use crate::run::Run;
 use crate::run::failed;
@@ -36,6 +38,10 @@ const MOST_STEPS: u32 = 80;
 const DOCKER_AWAY: Duration = Duration::from_millis(500);
 /// After so many of them the deployment is suspended rather than waited for.
 const DOCKER_AWAY_TRIES: u32 = 120;
+
+/// How long, and how often, a container that is being removed is waited for.
+const VANISHING: Duration = Duration::from_millis(100);
+const VANISHING_TRIES: u32 = 20;
 
 /// Why driving stopped.
 #[derive(Debug)]
@@ -150,12 +156,22 @@ pub(super) async fn write(run: &Run, journal: &Journal) -> Result<(), StageError
     written.map_err(failed::<StoreError>(stage_of(journal), Blame::World))
 }
 
+fn has_dead(standing: &Standing) -> bool {
+    standing.containers.iter().any(|container| container.life == Life::Dead)
+}
+
 /// What Docker shows of the deployment's containers, waiting for a Docker that is away.
 pub(super) async fn look(run: &Run, journal: &Journal, view: &mut View) -> Result<Shown, StageError> {
     let known: Vec<ContainerId> = journal.old.iter().chain(&journal.older).cloned().collect();
     let mut tries = 0;
+    let mut vanishing = 0;
     loop {
         match run.clients.docker.standing(&journal.project, &known).await {
+            // Someone is removing one: its name and its port are free when it is gone.
+            Ok(standing) if vanishing < VANISHING_TRIES && has_dead(&standing) => {
+                vanishing += 1;
+                run.clients.clock.sleep(VANISHING).await;
+            }
             Ok(standing) => {
                 let shown = Shown::pick(journal, standing.containers, &standing.strangers);
                 return Ok(Shown { view: *view, ..shown });

@@ -13,6 +13,7 @@ use crate::model::ContainerName;
 use crate::model::Failure;
 use crate::model::LABEL_ATTEMPT;
 use crate::model::LABEL_RUN;
+use crate::model::Life;
 use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::RestartPolicy;
@@ -268,7 +269,8 @@ impl Shown {
             strangers.iter().any(|stranger| *stranger == name.as_str())
         };
         shown.taken = Slot::ALL.into_iter().filter(is_held).collect();
-        for container in containers {
+        // One that is half removed is gone: it can neither be started nor kept.
+        for container in containers.into_iter().filter(|container| container.life != Life::Dead) {
             if Some(&container.id) == journal.old.as_ref() {
                 shown.old = Some(container);
             } else if Some(&container.id) == journal.older.as_ref() {

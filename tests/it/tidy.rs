@@ -285,7 +285,9 @@ fn the_one_test_switch_of_the_product_stands_in_one_file_and_no_effect_on_files_
             continue;
         }
         for word in FILE_EFFECTS {
-            for (line, text) in source.lines_with(word) {
+            // `LogFile::create` is ours, and names its effect itself.
+            let is_ours = |text: &str| text.contains(&format!("Log{word}"));
+            for (line, text) in source.lines_with(word).filter(|(_, text)| !is_ours(text)) {
                 complaints.push(format!("src/{}:{line}: an effect without a name: {text}", source.path));
             }
         }

@@ -100,6 +100,19 @@ impl DockerError {
         }
     }
 
+    /// Whether the container is just being removed by someone else.
+    pub fn is_vanishing(&self) -> bool {
+        match self {
+            Self::Conflict { message, .. } | Self::Refused { message, .. } | Self::Stream { message, .. } => {
+                message.contains("marked for removal") || message.contains("is already in progress")
+            }
+            Self::Unreachable { .. }
+            | Self::NotFound { .. }
+            | Self::Denied { .. }
+            | Self::TimedOut { .. } => false,
+        }
+    }
+
     /// Whether the registry has the image, but not for this machine.
     pub fn is_platform_mismatch(&self) -> bool {
         const SIGNS: [&str; 2] = ["no matching manifest", "does not match the specified platform"];

@@ -14,6 +14,7 @@ use rusqlite::Error;
 use rusqlite::ErrorCode;
 
 use crate::clients::store::SCHEMA;
+use crate::clients::store::StoreError;
 use crate::fault_point::Effect;
 
 /// What SQLite keeps beside a database.
@@ -147,4 +148,16 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// Sorts an error of the first look: damage, or a file that cannot be reached, with the way out.
+pub(super) fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
+    match damage_in(&error) {
+        Some(reason) => StoreError::Damaged { path: path.to_owned(), reason },
+        None => {
+            let way_out = way_out(&error);
+            let source = anyhow::anyhow!("{error}; {way_out}");
+            StoreError::Open { path: path.to_owned(), source }
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod illnesses;
 mod orders;
 mod outbox;
 mod rebuild;
+mod refusals;
 mod runs;
 
 pub use ci::Verdict;
@@ -116,7 +117,7 @@ impl Store {
             .mode(0o600)
             .open(&path)
             .map_err(|e| failed(e.into()))?;
-        let unusable = |error: rusqlite::Error| unusable(&path, error);
+        let unusable = |error: rusqlite::Error| damage::unusable(&path, error);
         let connection = Connection::open(&path).map_err(unusable)?;
         Self::prepare(&connection).map_err(unusable)?;
         if let Some(reason) = damage::examine(&connection).map_err(unusable)? {
@@ -140,7 +141,7 @@ impl Store {
             Err(e) => return Err(failed(e.into())),
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let unusable = |error: rusqlite::Error| unusable(&path, error);
+        let unusable = |error: rusqlite::Error| damage::unusable(&path, error);
         let connection = Connection::open_with_flags(&path, flags).map_err(unusable)?;
         connection.busy_timeout(BUSY).map_err(unusable)?;
         let version = connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
@@ -179,13 +180,13 @@ impl Store {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|error| unusable(path, error))?;
+            .map_err(|error| damage::unusable(path, error))?;
         let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > SCHEMA_VERSION {
             return Err(StoreError::TooNew { path: path.to_owned(), found });
         }
         if found == 0 {
-            transaction.execute_batch(SCHEMA).map_err(|error| unusable(path, error))?;
+            transaction.execute_batch(SCHEMA).map_err(|error| damage::unusable(path, error))?;
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         Ok(transaction.commit()?)
@@ -252,18 +253,6 @@ fn transact<T>(
     let value = work(&transaction)?;
     transaction.commit()?;
     Ok(value)
-}
-
-/// Sorts an error of the first look: damage, or a file that cannot be reached, with the way out.
-fn unusable(path: &Path, error: rusqlite::Error) -> StoreError {
-    match damage::damage_in(&error) {
-        Some(reason) => StoreError::Damaged { path: path.to_owned(), reason },
-        None => {
-            let way_out = damage::way_out(&error);
-            let source = anyhow::anyhow!("{error}; {way_out}");
-            StoreError::Open { path: path.to_owned(), source }
-        }
-    }
 }
 
 /// Makes the state folder where it is missing: for the agent's user, and for its group to go through, for that may

@@ -19,7 +19,7 @@ async fn of_two_pushes_during_a_run_only_the_newest_is_built() {
     world.wait_for_next_poll("GET", "/commits/heads/main").await;
     world.wait_for_next_poll("GET", "/commits/heads/main").await;
     let four = world.repo.commit_page("hello four").await;
-    agent.wait_for_stderr("is replaced by a newer commit").await;
+    agent.wait_for_stderr("is replaced by something newer").await;
 
     world.let_pass(3).await;
     world.expect_serving("hello two").await;
