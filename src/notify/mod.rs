@@ -5,6 +5,7 @@
 mod outbox;
 mod service;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -126,16 +127,7 @@ impl Notifier {
             next,
         });
         let id = message_id(&host, &origin.made_at.timestamp_millis(), "database-lost");
-        Some(Queued {
-            message_id: id,
-            happened_at: origin.made_at,
-            subject: mail.subject,
-            text: mail.text,
-            html: mail.html,
-            log: None,
-            urgent: mail.urgent,
-            attempts: 0,
-        })
+        Some(queued(mail, id, origin.made_at, None))
     }
 
     /// What the end of this run leaves for the owner, to be found out when it is recorded.
@@ -152,7 +144,7 @@ impl Notifier {
                     let (previous, hold) = (previous.as_ref(), orders.hold.as_ref());
                     let around = Surroundings { host: &host, role, previous, hold, repeats, fixed };
                     let id = message_id(&host, &report.number, report.outcome.word());
-                    Some(queued(run_mail(&report, &around), &id, &report))
+                    Some(queued(run_mail(&report, &around), id, report.finished_at, Some(&report.log)))
                 }
                 Verdict::Fold { times } => {
                     let project = &report.project;
@@ -185,16 +177,7 @@ impl Notifier {
         let outage = Outage { host: &host, source, affected: &affected, since, failures, last_error };
         let mail = text(&outage);
         let about = format!("{project}.{}.{}", source.to_string().replace(' ', "-"), since.timestamp());
-        let queued = Queued {
-            message_id: message_id(&host, &about, what),
-            happened_at: self.clients.clock.now(),
-            subject: mail.subject,
-            text: mail.text,
-            html: mail.html,
-            log: None,
-            urgent: mail.urgent,
-            attempts: 0,
-        };
+        let queued = queued(mail, message_id(&host, &about, what), self.clients.clock.now(), None);
         if let Err(error) = self.clients.store.enqueue(queued).await {
             slog::error!(self.journal, "cannot keep the mail about the {what}: {error:#}");
         }
@@ -229,14 +212,14 @@ pub async fn send_test_mail(email: &EmailSettings, projects: &[ProjectName]) -> 
     }
 }
 
-fn queued(mail: Mail, message_id: &str, report: &RunReport) -> Queued {
+fn queued(mail: Mail, message_id: String, happened_at: DateTime<Utc>, log: Option<&Path>) -> Queued {
     Queued {
-        message_id: message_id.to_owned(),
-        happened_at: report.finished_at,
+        message_id,
+        happened_at,
         subject: mail.subject,
         text: mail.text,
         html: mail.html,
-        log: Some(report.log.clone()),
+        log: log.map(Path::to_owned),
         urgent: mail.urgent,
         attempts: 0,
     }
