@@ -90,7 +90,7 @@ pub async fn drive(run: &Run, deploy: &DeploySettings, journal: &mut Journal, mu
                 Some(driven) => return driven,
                 None => continue,
             },
-            Next::Prove(_) => match verdict::of_candidate(run, deploy, journal, &shown).await {
+            Next::Prove(_) => match verdict::of_candidate(run, deploy, journal, &shown, &mut view).await {
                 Ok(step) => step,
                 Err(error) => return Driven::Suspended(error),
             },

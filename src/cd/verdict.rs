@@ -13,14 +13,16 @@ use crate::model::Stage;
 use crate::model::StageError;
 use crate::run::Run;
 use crate::swap;
+use crate::swap::Act;
 use crate::swap::Ending;
 use crate::swap::Journal;
 use crate::swap::Next;
+use crate::swap::Role;
 use crate::swap::Shown;
 use crate::swap::Step;
 use crate::swap::View;
 
-/// Proves the candidate; gives the step that follows.
+/// Proves the candidate; gives the step that follows. `view` notes whether Docker was away meanwhile.
 ///
 /// # Errors
 /// Docker does not say whether it holds: the deployment cannot go on for now.
@@ -29,6 +31,7 @@ pub(super) async fn of_candidate(
     deploy: &DeploySettings,
     journal: &Journal,
     shown: &Shown,
+    view: &mut View,
 ) -> Result<Step, StageError> {
     let Some(new) = &shown.new else { return Ok(Step::Prove) };
     let error = match prove::prove(run, &deploy.prove, &journal.spec, new).await {
@@ -37,10 +40,11 @@ pub(super) async fn of_candidate(
     };
     // Docker may have died under the candidate: then what it shows now says so, and that is not
     // the image's fault.
-    let mut view = View::Whole;
-    let now = look(run, journal, &mut view).await?;
+    let now = look(run, journal, view).await?;
     let error = match swap::next(journal, &now) {
         Next::Enter(step) => return Ok(step),
+        // Whether it ended by itself, nobody saw: it is started once more, and shows it again.
+        Next::Act(Act::Start(Role::New)) => return Ok(Step::Prove),
         Next::Prove(_) | Next::Act(_) | Next::End(_) => with_true_blame(run, new, error).await,
     };
     Ok(Step::Rollback(run.failure(&error)))

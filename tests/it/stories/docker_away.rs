@@ -231,3 +231,21 @@ async fn docker_that_goes_away_while_nothing_happens_is_waited_for_in_silence() 
     assert!(agent.terminate().await.success());
     world.end().await;
 }
+
+#[tokio::test]
+async fn docker_that_is_restarted_in_a_first_proof_says_nothing_against_the_image() {
+    let world = world().await;
+    world.only_deploy();
+    world.publish("1", &slow("hello one")).await;
+    let agent = world.agent.spawn(&["once"]).await;
+    world.wait_for_stage("cd", "prove").await;
+
+    engine(&world).stop();
+    engine(&world).restart().await;
+
+    assert_eq!(agent.wait_end().await.code(), Some(0));
+    world.expect_serving("hello one").await;
+    world.expect_mail("1 deployed").await;
+    world.expect_runs(&["1 cd deployed 1"]).await;
+    world.end().await;
+}
