@@ -50,6 +50,13 @@ pub async fn run(
 }
 
 async fn stages(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Release, StageError> {
+    let taken = push::taken_before(run, commit).await?;
+    if !taken.is_empty() {
+        let pushed = run.stage(Stage::Push, push::pushed_before(run, source, commit, taken)).await?;
+        if let Some(release) = pushed {
+            return Ok(release);
+        }
+    }
     let checkout = run.stage(Stage::Checkout, checkout::checkout(run, source, commit)).await?;
     let tested = run.stage(Stage::Test, test::test(run, source, checkout)).await?;
     let image = run.stage(Stage::Build, build::build(run, source, tested)).await?;

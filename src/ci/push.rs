@@ -6,12 +6,15 @@ use anyhow::anyhow;
 
 use crate::ci::build::Image;
 use crate::clients::docker::DockerError;
+use crate::clients::docker::ImageFacts;
 use crate::clients::docker::ImageReference;
 use crate::clients::hub::HubError;
 use crate::config::project::TagSchemeName;
 use crate::config::settings::SourceSettings;
 use crate::model::Blame;
+use crate::model::Commit;
 use crate::model::Digest;
+use crate::model::LABEL_REVISION;
 use crate::model::Release;
 use crate::model::Stage;
 use crate::model::StageError;
@@ -31,14 +34,69 @@ const MOST_STEPS: usize = 1000;
 /// The registry, the network or the database failed. A tag that was taken stays taken.
 pub async fn push(run: &Run, source: &SourceSettings, image: Image) -> Result<Release, StageError> {
     let tag = take_tag(run, &image).await?;
-    let digest = push_as(run, &image, &tag).await?;
-    let release = Release { tag: tag.clone(), digest: digest.clone() };
+    let digest = push_as(run, image.id(), &tag).await?;
+    finish(run, source, image.id(), Release { tag, digest }).await
+}
+
+/// The tags that earlier runs took for this commit.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn taken_before(run: &Run, commit: &Commit) -> Result<Vec<Tag>, StageError> {
+    let (store, project) = (&run.clients.store, run.project.name.clone());
+    let taken = store.tags_taken_for(project, commit.sha.clone(), run.number).await;
+    taken.map_err(failed(Stage::Push, Blame::World))
+}
+
+/// What an earlier run of this commit pushed and could not say, since it was cut off in that moment: what is out is
+/// not built and pushed a second time. Believed only if the image on this machine was built from this commit, and
+/// the registry has just this image under a tag that was taken for it.
+///
+/// # Errors
+/// Docker, the registry or the database does not answer.
+pub async fn pushed_before(
+    run: &Run,
+    source: &SourceSettings,
+    commit: &Commit,
+    taken: Vec<Tag>,
+) -> Result<Option<Release>, StageError> {
+    let clients = &run.clients;
+    let repository = ImageReference::repository_of(&clients.registry, &run.project.image);
+    for tag in taken {
+        let reference = ImageReference::tagged(&clients.registry, &run.project.image, &tag);
+        let image = clients.docker.image(&reference.to_string()).await;
+        let image = image.map_err(failed(Stage::Push, Blame::World))?;
+        let is_of_commit = |image: &ImageFacts| {
+            image.labels.get(LABEL_REVISION).map(String::as_str) == Some(commit.sha.as_str())
+        };
+        let Some(image) = image.filter(is_of_commit) else { continue };
+        let Some(digest) = image.digest_in(&repository) else { continue };
+        if ask_registry(run, &tag).await.map_err(failed(Stage::Push, Blame::World))?.as_ref() == Some(&digest)
+        {
+            run.log.line(
+                Stage::Push,
+                &format!("an earlier run of this commit pushed {tag} before it was cut off"),
+            );
+            return finish(run, source, &image.id, Release { tag, digest }).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Records what is out, and lets the moving tags follow.
+async fn finish(
+    run: &Run,
+    source: &SourceSettings,
+    image_id: &str,
+    release: Release,
+) -> Result<Release, StageError> {
+    let (tag, digest) = (release.tag.clone(), release.digest.clone());
     let recorded = run.clients.store.record_push(run.project.name.clone(), tag, digest).await;
     recorded.map_err(failed(Stage::Push, Blame::World))?;
     run.log.line(Stage::Push, &format!("the registry has {release}"));
     for moving in &source.build.also {
         // The version is out, and trying again would push another one: this is worth a line, not a failed run.
-        if let Err(error) = push_as(run, &image, moving).await {
+        if let Err(error) = push_as(run, image_id, moving).await {
             run.log.line(
                 Stage::Push,
                 &format!("the moving tag {moving} stays where it was: {:#}", error.source),
@@ -105,13 +163,13 @@ async fn ask_registry(run: &Run, tag: &Tag) -> Result<Option<Digest>, DockerErro
 }
 
 /// Pushes under one tag, and believes it when the registry itself names the digest.
-async fn push_as(run: &Run, image: &Image, tag: &Tag) -> Result<Digest, StageError> {
+async fn push_as(run: &Run, image_id: &str, tag: &Tag) -> Result<Digest, StageError> {
     let clients = &run.clients;
     let reference = ImageReference::tagged(&clients.registry, &run.project.image, tag);
     run.log.line(Stage::Push, &format!("pushing {reference}"));
     let output = run.log.output(Stage::Push);
     let pushed = async {
-        clients.docker.tag(image.id(), &reference).await?;
+        clients.docker.tag(image_id, &reference).await?;
         clients.docker.push(&reference, clients.registry_login.as_ref(), LIMIT, &output).await
     };
     let digest = pushed.await.map_err(failed(Stage::Push, Blame::World))?;

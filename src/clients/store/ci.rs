@@ -79,6 +79,29 @@ impl Store {
         .await
     }
 
+    /// The tags that earlier runs of the same commit took, newest first: one of them may have been pushed by a run
+    /// that was cut off before it could say so.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn tags_taken_for(
+        &self,
+        project: ProjectName,
+        sha: CommitSha,
+        before: RunNumber,
+    ) -> Result<Vec<Tag>, StoreError> {
+        self.read(move |tx| {
+            tx.prepare(
+                "SELECT reservations.tag FROM reservations JOIN runs ON runs.number = reservations.run
+                 WHERE reservations.project = ?1 AND runs.commit_sha = ?2 AND runs.number < ?3
+                 ORDER BY runs.number DESC",
+            )?
+            .query_map((project.as_str(), sha.as_str(), before.0.cast_signed()), |row| parsed(row, "tag"))?
+            .collect()
+        })
+        .await
+    }
+
     /// Takes a tag for good, before anything is pushed under it. `false` if it was taken before.
     ///
     /// # Errors
