@@ -42,6 +42,7 @@ use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::RunNumber;
 use crate::model::RunReport;
+use crate::model::Trigger;
 
 /// Writes the owner's mail. Made anew from the settings whenever it is needed.
 #[derive(Debug, Clone)]
@@ -132,7 +133,7 @@ impl Notifier {
 
     /// What the end of this run leaves for the owner, to be found out when it is recorded.
     async fn filer(&self, report: &RunReport) -> Filer {
-        let previous = self.serving_by_records(&report.project).await;
+        let previous = self.before(report).await;
         let orders = self.clients.store.standing_orders(report.project.clone()).await.unwrap_or_default();
         let role = if self.deploying.contains(&report.project) { Role::Deploys } else { Role::OnlyBuilds };
         let (report, journal, is_wanted) = (report.clone(), self.journal.clone(), self.is_wanted);
@@ -180,6 +181,19 @@ impl Notifier {
         let queued = queued(mail, message_id(&host, &about, what), self.clients.clock.now(), None);
         if let Err(error) = self.clients.store.enqueue(queued).await {
             slog::error!(self.journal, "cannot keep the mail about the {what}: {error:#}");
+        }
+    }
+
+    /// What served before the run's candidate. A watch's candidate serves already.
+    async fn before(&self, report: &RunReport) -> Option<Release> {
+        match report.trigger {
+            Trigger::Watch => {
+                let previous = self.clients.store.previous(report.project.clone()).await;
+                previous.ok().flatten().map(|deployment| deployment.release)
+            }
+            Trigger::Poll | Trigger::Webhook | Trigger::OwnPush | Trigger::Command | Trigger::Recovery => {
+                self.serving_by_records(&report.project).await
+            }
         }
     }
 

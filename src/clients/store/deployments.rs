@@ -268,8 +268,10 @@ fn quarantine(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> 
     let Some(release) = report.candidate.as_ref().filter(|_| failure.blame == Blame::Image) else {
         return Ok(());
     };
-    // What serves again is not to blame: the same content failed with another configuration.
-    if report.serving.as_ref().is_some_and(|serving| serving.digest == release.digest) {
+    // What serves again is not to blame: the same content failed with another configuration. What merely could not
+    // be replaced is, or nothing would be tried in its place.
+    let is_back = !matches!(report.outcome, Outcome::Down(_));
+    if is_back && report.serving.as_ref().is_some_and(|serving| serving.digest == release.digest) {
         return Ok(());
     }
     tx.execute(

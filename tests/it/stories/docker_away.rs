@@ -198,14 +198,18 @@ async fn nothing_holds_and_the_mail_says_what_was_tried() {
     world.registry.fault_on("/manifests/", Fault::RefusePull(503));
     world.engine.docker(&["exec", world.project(), "touch", "/sick"]).await.unwrap();
 
-    let mail = world.expect_mail("DOWN: 2 failed").await;
+    let mail = world.expect_mail("DOWN: 2 failed and 1 did not come back").await;
     let text = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(text.contains("its image is gone from this machine"), "{text}");
-    // A service that is ill is more than none.
+    // A service that is ill is more than none. It is told of once, and what held before is tried again.
+    world.expect_mail("1 not deployed, pull failed: 2 keeps running").await;
     let now = world.standing().await;
     assert_eq!((now.id, now.state.as_str(), now.policy.as_str()), (two.id, "running", "always"));
-    assert!(agent.terminate().await.success());
     world.registry.clear_faults();
+    world.agent.command(&["deploy", world.project(), "1"]).await.expect_success();
+    world.expect_serving("hello one").await;
+    world.expect_mail("FIXED: 1 deployed").await;
+    assert!(agent.terminate().await.success());
     world.end().await;
 }
 
