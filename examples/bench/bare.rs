@@ -25,17 +25,27 @@ pub enum By {
     Socket,
 }
 
+/// Who is process 1 of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pid1 {
+    /// Docker's init, as in the agent's containers.
+    Init,
+    /// The program itself. Linux keeps a SIGTERM from it unless it asked for one, which the samples did not.
+    Program,
+}
+
 /// The container that has the port, and how the next ones are made.
 pub struct Bare<'a> {
     world: &'a World,
     port: ReservedPort,
+    pid1: Pid1,
     turn: u32,
 }
 
 impl<'a> Bare<'a> {
     /// Builds two images like the agent's, and starts a container of the first.
-    pub async fn prepare(world: &'a World) -> Self {
-        let bare = Self { world, port: ReservedPort::find(), turn: 0 };
+    pub async fn prepare(world: &'a World, pid1: Pid1) -> Self {
+        let bare = Self { world, port: ReservedPort::find(), pid1, turn: 0 };
         for turn in [0, 1] {
             world.engine.build(&App::Page(page(turn)), &bare.image(turn)).await;
         }
@@ -68,9 +78,13 @@ impl<'a> Bare<'a> {
     async fn create(&self, turn: u32) {
         let (name, image) = (self.name(turn), self.image(turn));
         let publish = format!("{}:{APP_PORT}", self.port.number());
-        let options =
-            ["--init", "--publish", &publish, "--log-opt", "max-size=10m", "--log-opt", "max-file=3"];
-        self.docker(&[&["create", "--name", &name][..], &options[..], &[image.as_str()]].concat()).await;
+        let options = ["--publish", &publish, "--log-opt", "max-size=10m", "--log-opt", "max-file=3"];
+        let init = match self.pid1 {
+            Pid1::Init => &["--init"][..],
+            Pid1::Program => &[],
+        };
+        self.docker(&[&["create", "--name", &name][..], init, &options[..], &[image.as_str()]].concat())
+            .await;
     }
 
     async fn docker(&self, arguments: &[&str]) {
@@ -78,7 +92,7 @@ impl<'a> Bare<'a> {
     }
 
     fn name(&self, turn: u32) -> String {
-        format!("{}-bare-{turn}", self.world.prefix())
+        format!("{}-bare-{:?}-{turn}", self.world.prefix(), self.pid1)
     }
 
     fn image(&self, turn: u32) -> String {

@@ -1,15 +1,19 @@
-//! `./scripts/bench`: what the release binary costs, measured in the simulated world on real Docker, and how long
-//! a service is away in a swap, beside a bare `docker stop` and `docker start`. Takes the path of the binary;
+//! `./scripts/bench`: what the release binary costs, measured in the simulated world on real Docker, how long a
+//! service is away in a swap, beside a bare `docker stop` and `docker start`, and how soon what goes wrong is
+//! noticed. Takes the path of the binary;
 //! prints one table. It judges nothing: a slow or busy machine makes other figures, and only the ratios of one
 //! run say something.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_image;
 mod bare;
 mod figures;
 mod gap;
 mod idle;
+mod moment;
 mod process;
 mod ready;
+mod recovery;
 mod table;
 mod visitor;
 #[path = "../../tests/it/world/mod.rs"]
@@ -45,6 +49,12 @@ struct Arguments {
     /// How many starts are timed.
     #[arg(long, default_value_t = 10)]
     starts: usize,
+    /// How many images that exit at once are published.
+    #[arg(long, default_value_t = 5)]
+    bad_images: u32,
+    /// How many power cuts there are.
+    #[arg(long, default_value_t = 5)]
+    power_cuts: u32,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -69,7 +79,12 @@ async fn main() {
     ready.report(&mut table);
     tell(&format!("{} swaps of each kind", arguments.swaps));
     gap::measure(&world, arguments.swaps).await.report(&mut table);
+    tell(&format!("{} images that exit at once", arguments.bad_images));
+    let page = format!("<{}>", arguments.swaps);
+    bad_image::measure(&world, arguments.bad_images, arguments.swaps + 2, &page).await.report(&mut table);
     world.end().await;
+    tell(&format!("{} power cuts", arguments.power_cuts));
+    recovery::measure(&binary, arguments.power_cuts).await.report(&mut table);
     print!("{table}");
 }
 

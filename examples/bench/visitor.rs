@@ -64,6 +64,12 @@ impl Visitor {
         let first = times(new).into_iter().min().expect("the visitor has seen the new page");
         first.saturating_duration_since(last)
     }
+
+    /// When the first page with this text came after that time.
+    pub fn first_after(&self, text: &str, then: Instant) -> Option<Instant> {
+        let answers = self.answers.lock().unwrap();
+        answers.iter().filter(|a| a.at > then && a.page.contains(text)).map(|a| a.at).min()
+    }
 }
 
 impl Drop for Visitor {
