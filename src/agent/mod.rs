@@ -228,7 +228,7 @@ impl Agent {
             Event::BranchPushed(repository, branch) => self.poll_pushed(&repository, &branch),
             Event::GitHubPolled(project, answer) => self.github_polled(&project, answer).await,
             Event::HubPolled(project, answer) => self.hub_polled(&project, answer).await,
-            Event::ServiceSeen(project, shown) => self.service_seen(&project, shown.as_deref()),
+            Event::ServiceSeen(project, shown) => self.service_seen(&project, shown.as_deref()).await,
             Event::ServiceTold => self.service_told(),
             Event::RunEnded(report) => self.run_ended(*report).await,
             Event::RunLost(project, kind) => self.run_lost(&project, kind),

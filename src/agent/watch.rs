@@ -27,7 +27,7 @@ const PACE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_milli
 impl Agent {
     /// After a run: watch what it deployed, and clear away what no longer is a way back.
     pub(super) async fn after_run(&mut self, report: &RunReport) {
-        self.clear_images(report).await;
+        self.clear_images_after(report).await;
         match (report.kind, &report.outcome) {
             (RunKind::Cd, Outcome::Deployed(_)) => {}
             // What could not be taken back was told of once; to watch it on would be to tell it again and again.
@@ -47,13 +47,19 @@ impl Agent {
         }
     }
 
-    /// Clears away the images that are no way back any more. On a machine that only builds, after each build.
-    async fn clear_images(&self, report: &RunReport) {
+    /// After a deployment; on a machine that only builds, after each build.
+    async fn clear_images_after(&mut self, report: &RunReport) {
         let Some(project) = self.projects.get(&report.project) else { return };
         match (report.kind, &project.settings.deploy) {
-            (RunKind::Cd, _) | (RunKind::Ci, None) => {}
-            (RunKind::Ci, Some(_)) => return,
+            (RunKind::Cd, _) | (RunKind::Ci, None) => self.clear_images(&report.project).await,
+            (RunKind::Ci, Some(_)) => {}
         }
+    }
+
+    /// Clears away the images that are no way back any more.
+    pub(super) async fn clear_images(&mut self, name: &ProjectName) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        project.is_swept = true;
         let (clients, journal) = (Arc::clone(&self.shared.clients), self.shared.journal.clone());
         let settings = Arc::clone(&project.settings);
         let clearing = async move {

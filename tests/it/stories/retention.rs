@@ -90,3 +90,20 @@ async fn a_machine_that_only_builds_keeps_the_newest_image() {
     assert_eq!(world.agent.config()["projects"][0]["deploy"], json!(null));
     world.end().await;
 }
+
+#[tokio::test]
+async fn what_is_left_of_older_images_goes_at_a_start_too() {
+    let world = World::start().await;
+    for text in ["hello one", "hello two", "hello three"] {
+        world.deploy_page(text).await;
+    }
+    expect_local_tags(&world, &["1", "2", "3"]).await;
+    world.agent.set("/projects/0/deploy/keep_images", 1);
+
+    let agent = world.agent.spawn_run().await;
+
+    // The one before has the container that is the way back.
+    expect_local_tags(&world, &["2", "3"]).await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}
