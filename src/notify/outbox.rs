@@ -71,11 +71,13 @@ impl Notifier {
         let (id, subject, attempts) = (mail.message_id.clone(), mail.subject.clone(), mail.attempts);
         match mailer.send(&outgoing(mail, now)).await {
             Ok(sent) => {
+                // Noted before it is told: where the journal says that it was sent, it is not sent again.
+                let noted = store.mail_sent(id).await;
                 slog::info!(self.journal, "mail sent: {subject}");
                 for refused in sent.refused {
                     slog::warn!(self.journal, "{refused}");
                 }
-                store.mail_sent(id).await?;
+                noted?;
                 Ok(None)
             }
             Err(MailError::Permanent(reason)) => {
