@@ -26,8 +26,6 @@ pub struct EndedRun {
     pub kind: String,
     /// Its outcome's word.
     pub outcome: String,
-    /// What it was about, in a deployment.
-    pub digest: Option<String>,
 }
 
 /// The open database.
@@ -82,6 +80,11 @@ impl Records {
         self.0.query_row("SELECT count(*) FROM quarantine WHERE run > ?1", [run], |row| row.get(0)).ok()
     }
 
+    /// How many digests this run quarantined.
+    pub fn quarantined_by(&self, run: i64) -> Option<i64> {
+        self.0.query_row("SELECT count(*) FROM quarantine WHERE run = ?1", [run], |row| row.get(0)).ok()
+    }
+
     /// Deployments in flight.
     pub fn journals(&self) -> Option<i64> {
         self.count("SELECT count(*) FROM journals", "")
@@ -100,10 +103,10 @@ impl Records {
 
     /// The runs after this one that have ended.
     pub fn ended_after(&self, run: i64) -> Vec<EndedRun> {
-        let sql = "SELECT number, kind, outcome, digest FROM runs WHERE number > ?1 AND outcome IS NOT NULL";
+        let sql = "SELECT number, kind, outcome FROM runs WHERE number > ?1 AND outcome IS NOT NULL";
         let Ok(mut statement) = self.0.prepare(sql) else { return Vec::new() };
         let rows = statement.query_map([run], |row| {
-            Ok(EndedRun { number: row.get(0)?, kind: row.get(1)?, outcome: row.get(2)?, digest: row.get(3)? })
+            Ok(EndedRun { number: row.get(0)?, kind: row.get(1)?, outcome: row.get(2)? })
         });
         rows.into_iter().flatten().filter_map(Result::ok).collect()
     }
