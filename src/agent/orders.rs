@@ -3,6 +3,7 @@
 
 use crate::agent::Agent;
 use crate::agent::job::Job;
+use crate::agent::rebuild::Memory;
 use crate::agent::target::Records;
 use crate::agent::target::way_back;
 use crate::config::suggest::closest;
@@ -74,18 +75,22 @@ impl Agent {
             });
         };
         match order {
+            Order::Pause | Order::Resume => None,
             Order::Rollback { .. } | Order::Deploy { .. } if project.settings.deploy.is_none() => {
                 Some(format!(
                     "this machine only builds `{name}`: give the command where it is deployed, or add `deploy` to the \
                  project"
                 ))
             }
-            Order::Rollback { .. }
-            | Order::Deploy { .. }
-            | Order::Retry
-            | Order::Pause
-            | Order::Resume
-            | Order::Plan => None,
+            Order::Rollback { .. } | Order::Deploy { .. } | Order::Retry | Order::Plan => {
+                match &self.memory {
+                    Memory::Whole => None,
+                    Memory::Lost(why) => Some(format!(
+                        "the database is new, and what was deployed is not known until Docker has said it: ask again \
+                     when it has ({why})"
+                    )),
+                }
+            }
         }
     }
 

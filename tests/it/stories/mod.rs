@@ -11,6 +11,7 @@ mod hub_troubles;
 mod lost_database;
 mod mail_troubles;
 mod orders;
+mod orders_at_odd_times;
 mod pauses;
 mod pushes;
 mod red_commits;
