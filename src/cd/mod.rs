@@ -75,7 +75,12 @@ pub async fn run(
         let pulled = pull.await?;
         // A build keeps every core busy, and a container proves itself badly on a busy board.
         let board = Arc::clone(&run.board).lock_owned().await;
-        Ok((pulled, board))
+        // No container holds the image yet, so whoever clears this machine up during a long build takes it along.
+        if pull::is_here(run, &pulled).await? {
+            return Ok((pulled, board));
+        }
+        run.log.line(Stage::Pull, "someone has cleared the image away meanwhile: pulling it again");
+        Ok((run.stage(Stage::Pull, pull::pull(run, deploy, release.clone())).await?, board))
     };
     let begun = tokio::select! {
         begun = begun => begun,

@@ -77,6 +77,15 @@ pub async fn pull(run: &Run, deploy: &DeploySettings, release: Release) -> Resul
     Ok(Pulled { release, image_id: facts.id })
 }
 
+/// Whether the image is still on this machine.
+///
+/// # Errors
+/// Docker does not answer.
+pub async fn is_here(run: &Run, pulled: &Pulled) -> Result<bool, StageError> {
+    let found = run.clients.docker.image(&pulled.image_id).await;
+    Ok(found.map_err(failed(Stage::Pull, Blame::World))?.is_some())
+}
+
 /// The name must be free or ours, unless its owner gives it away: a stranger's container is never renamed, stopped
 /// or removed.
 async fn check_place(run: &Run, deploy: &DeploySettings) -> Result<(), StageError> {

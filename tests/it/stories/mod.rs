@@ -13,6 +13,7 @@ mod mail_troubles;
 mod orders;
 mod orders_at_odd_times;
 mod pauses;
+mod prunes;
 mod pushes;
 mod red_commits;
 mod reloads;
