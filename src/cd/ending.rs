@@ -103,7 +103,10 @@ async fn lost(run: &Run, journal: &Journal, failure: Failure) -> Restoring {
         keep_last_words(run, failure.stage, &container).await;
     }
     let tried = match &journal.old {
-        Some(_) => vec![Tried { release: None, reason: "its container is gone".to_owned() }],
+        Some(_) => {
+            let reason = "its container is gone".to_owned();
+            vec![Tried { release: None, reason, blame: Blame::World }]
+        }
         None => Vec::new(),
     };
     Restoring { instead_of: journal.candidate.clone(), failure, tried }
@@ -119,7 +122,8 @@ async fn did_not_come_back(
     let reason = run.log.redact(&format!("{:#}", way_back.source));
     run.log.line(Stage::Rollback, &format!("the way back failed: {reason}"));
     let release = serving_or_stopped(serving(run, &journal.spec).await);
-    Restoring { instead_of: journal.candidate.clone(), failure, tried: vec![Tried { release, reason }] }
+    let tried = vec![Tried { release, reason, blame: way_back.blame }];
+    Restoring { instead_of: journal.candidate.clone(), failure, tried }
 }
 
 fn serving_or_stopped(serving: Serving) -> Option<Release> {
@@ -131,7 +135,8 @@ fn serving_or_stopped(serving: Serving) -> Option<Release> {
 
 /// What was made anew does not hold either.
 fn not_restored(journal: &Journal, failure: Failure) -> Restoring {
-    let tried = Tried { release: Some(journal.candidate.clone()), reason: failure.reason.clone() };
+    let (release, reason) = (Some(journal.candidate.clone()), failure.reason.clone());
+    let tried = Tried { release, reason, blame: failure.blame };
     match journal.restoring.clone() {
         Some(mut restoring) => {
             restoring.tried.push(tried);

@@ -49,7 +49,7 @@ pub(super) async fn next(
             Err(error) => {
                 let reason = run.log.redact(&format!("{error:#}"));
                 run.log.line(Stage::Rollback, &format!("{release} cannot be tried: {reason}"));
-                setback.tried.push(Tried { release: Some(release), reason });
+                setback.tried.push(Tried { release: Some(release), reason, blame: Blame::World });
             }
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::config::project::Order;
 use crate::config::settings::ContainerSpec;
+use crate::model::Blame;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::ContainerName;
@@ -68,6 +69,13 @@ pub struct Tried {
     pub release: Option<Release>,
     /// Why, on one line, secrets redacted.
     pub reason: String,
+    /// Whose fault that is. Journals of earlier versions do not say.
+    #[serde(default = "not_its_own")]
+    pub blame: Blame,
+}
+
+const fn not_its_own() -> Blame {
+    Blame::World
 }
 
 /// How far a deployment came. Recorded before anything of the step is done.

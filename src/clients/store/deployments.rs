@@ -14,12 +14,12 @@ use crate::clients::store::outbox;
 use crate::clients::store::outbox::Filer;
 use crate::clients::store::parsed;
 use crate::clients::store::parsed_opt;
+use crate::clients::store::quarantine;
 use crate::clients::store::refusals;
 use crate::clients::store::runs;
 use crate::clients::store::stamp;
 use crate::clients::store::to_json;
 use crate::config::settings::ContainerSpec;
-use crate::model::Blame;
 use crate::model::ContainerId;
 use crate::model::Digest;
 use crate::model::Outcome;
@@ -109,7 +109,7 @@ impl Store {
             if let Some(deployment) = &deployed {
                 record_deployment(tx, &report, deployment)?;
             }
-            quarantine(tx, &report)?;
+            quarantine::fill(tx, &report)?;
             refusals::refuse_spec(tx, &report)?;
             // Only its own journal: a run that ended without one must not end another's deployment.
             tx.execute(
@@ -256,35 +256,6 @@ fn take_back(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
             [project],
         )?;
     }
-    Ok(())
-}
-
-/// A digest is quarantined by a failure of its own; the world's failures leave it open.
-fn quarantine(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
-    let failure = match &report.outcome {
-        Outcome::RolledBack { failure } | Outcome::Failed(failure) | Outcome::Down(failure) => failure,
-        Outcome::Pushed(_) | Outcome::Deployed(_) | Outcome::Interrupted(_) => return Ok(()),
-    };
-    let Some(release) = report.candidate.as_ref().filter(|_| failure.blame == Blame::Image) else {
-        return Ok(());
-    };
-    // What serves again is not to blame: the same content failed with another configuration. What merely could not
-    // be replaced is, or nothing would be tried in its place.
-    let is_back = !matches!(report.outcome, Outcome::Down(_));
-    if is_back && report.serving.as_ref().is_some_and(|serving| serving.digest == release.digest) {
-        return Ok(());
-    }
-    tx.execute(
-        "INSERT INTO quarantine (project, digest, tag, run, reason) VALUES (?1, ?2, ?3, ?4, ?5)
-         ON CONFLICT (project, digest) DO UPDATE SET tag = ?3, run = ?4, reason = ?5",
-        (
-            report.project.as_str(),
-            release.digest.as_str(),
-            release.tag.as_str(),
-            report.number.0.cast_signed(),
-            failure.reason.as_str(),
-        ),
-    )?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod illnesses;
 mod orders;
 mod outbox;
 mod rebuild;
+mod quarantine;
 mod refusals;
 mod runs;
 

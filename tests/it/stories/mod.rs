@@ -25,3 +25,4 @@ mod start_first;
 mod test_places;
 mod voyage;
 mod watches;
+mod ways_back;
