@@ -1,5 +1,6 @@
 //! Stories: the real agent in the simulated world, from a pushed commit to a proven container.
 
+mod away;
 mod bad_images;
 mod commands;
 mod docker_away;
