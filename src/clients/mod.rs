@@ -139,3 +139,25 @@ impl Clients {
         self.registry_login.as_ref().filter(|_| reference.registry() == self.registry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::process::Command;
+
+    use crate::fault_point;
+
+    /// A test that is ignored does something that only an [`Effect`](fault_point::Effect) may. In a process of its own
+    /// it is ended with a message where effects are watched, and comes to its end where they are not.
+    pub(super) fn expect_caught(test: &str, message: &str) {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
+        let said =
+            [output.stdout, output.stderr].map(|raw| String::from_utf8_lossy(&raw).into_owned()).concat();
+        assert!(said.contains("running 1 test"), "{said}");
+        assert_eq!(output.status.success(), !fault_point::is_watched(), "{said}");
+        let complaint = format!("homeport: {message}, without a fault point");
+        assert_eq!(said.contains(&complaint), fault_point::is_watched(), "{said}");
+    }
+}

@@ -25,6 +25,7 @@ mod stories;
 mod stub_server;
 mod swap_model;
 mod systemd_unit;
+mod test_switch;
 mod tidy;
 mod webhook;
 mod world;

@@ -281,18 +281,36 @@ fn the_one_test_switch_of_the_product_stands_in_one_file_and_no_effect_on_files_
         for (line, _) in source.lines_with("feature = ") {
             complaints.push(format!("src/{}:{line}: a cargo feature outside of fault_point.rs", source.path));
         }
-        if source.product.contains("Effect::begin(") {
-            continue;
-        }
-        for word in FILE_EFFECTS {
-            // `LogFile::create` is ours, and names its effect itself.
-            let is_ours = |text: &str| text.contains(&format!("Log{word}"));
-            for (line, text) in source.lines_with(word).filter(|(_, text)| !is_ours(text)) {
-                complaints.push(format!("src/{}:{line}: an effect without a name: {text}", source.path));
-            }
-        }
+        complaints.extend(unnamed_effects_on_files(source));
     }
     report(&complaints);
+}
+
+fn unnamed_effects_on_files(source: &Source) -> Vec<String> {
+    if source.product.contains("Effect::begin(") {
+        return Vec::new();
+    }
+    let mut complaints = Vec::new();
+    for word in FILE_EFFECTS {
+        // `LogFile::create` is ours, and names its effect itself.
+        let is_ours = |text: &str| text.contains(&format!("Log{word}"));
+        for (line, text) in source.lines_with(word).filter(|(_, text)| !is_ours(text)) {
+            complaints.push(format!("src/{}:{line}: an effect without a name: {text}", source.path));
+        }
+    }
+    complaints
+}
+
+#[test]
+fn an_effect_on_files_without_a_name_is_found() {
+    let source =
+        |text: &str| Source { path: "ci/new.rs".to_owned(), text: text.to_owned(), product: text.to_owned() };
+    let careless = "//! New.\nfn forget(path: &Path) {\n    fs::remove_file(path).ok();\n}\n";
+    let careful = "fn forget(path: &Path) {\n    let _effect = Effect::begin(\"tree\", \"forget\");\n    \
+                   fs::remove_file(path).ok();\n}\n";
+    let expected = ["src/ci/new.rs:3: an effect without a name: fs::remove_file(path).ok();"];
+    assert_eq!(unnamed_effects_on_files(&source(careless)), expected);
+    assert_eq!(unnamed_effects_on_files(&source(careful)), Vec::<String>::new());
 }
 
 #[test]

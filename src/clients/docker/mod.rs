@@ -287,3 +287,30 @@ fn minor(api_version: &str) -> u32 {
 fn positive(number: Option<i64>) -> u64 {
     number.and_then(|n| n.try_into().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use bollard::query_parameters::RemoveContainerOptions;
+
+    use super::*;
+    use crate::clients::tests::expect_caught;
+
+    #[tokio::test]
+    #[ignore = "does what is forbidden, for the test below"]
+    async fn a_removal_that_is_sent_as_a_question() {
+        let docker = Docker::connect("tcp://127.0.0.1:1").unwrap();
+        let nothing = None::<RemoveContainerOptions>;
+        let asked = docker.ask("remove it", async |api| api.remove_container("web", nothing).await);
+        asked.await.unwrap_err();
+    }
+
+    #[test]
+    fn an_effect_on_docker_without_a_name_is_caught() {
+        expect_caught(
+            "clients::docker::tests::a_removal_that_is_sent_as_a_question",
+            "Docker is asked to DELETE /containers/web",
+        );
+    }
+}

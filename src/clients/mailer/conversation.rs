@@ -24,6 +24,7 @@ use crate::clients::mailer::MailError;
 use crate::clients::mailer::Mailer;
 use crate::clients::mailer::Sent;
 use crate::config::SmtpSecurity;
+use crate::fault_point::Effect;
 
 /// How long one address of the server may take to accept a connection, so that a dead one (IPv6 without a route,
 /// say) leaves time for the next.
@@ -85,6 +86,7 @@ impl<'a> Conversation<'a> {
     /// Hands over a message. A recipient that is refused does not keep the others from getting it.
     pub async fn deliver(
         &mut self,
+        _effect: &Effect,
         connection: &mut AsyncSmtpConnection,
         message: &Message,
     ) -> Result<Sent, MailError> {

@@ -104,7 +104,7 @@ impl Mailer {
         let outcome = timeout(self.limit, async {
             let mut connection = conversation.open().await?;
             let effect = Effect::begin("mail", "send");
-            let sent = conversation.deliver(&mut connection, &message).await?;
+            let sent = conversation.deliver(&effect, &mut connection, &message).await?;
             effect.end();
             Ok((connection, sent))
         });

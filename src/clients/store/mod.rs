@@ -318,3 +318,28 @@ fn to_json<T: serde::Serialize>(value: &T) -> rusqlite::Result<String> {
 fn conversion(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::clients::tests::expect_caught;
+
+    #[tokio::test]
+    #[ignore = "does what is forbidden, for the test below"]
+    async fn a_change_that_is_made_as_a_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let change = "CREATE TABLE secret (word TEXT); INSERT INTO secret VALUES ('psst')";
+        store.read(move |tx| tx.execute_batch(change)).await.unwrap();
+    }
+
+    #[test]
+    fn a_write_to_the_database_without_a_name_is_caught() {
+        expect_caught(
+            "clients::store::tests::a_change_that_is_made_as_a_look",
+            "the database is changed by what was to read it",
+        );
+    }
+}
