@@ -96,7 +96,9 @@ impl Agent {
                 if let Some(reason) = failure_of(&container, deployment.deployed_at) {
                     // Fails only when the agent is gone.
                     events.send(Event::WatchFailed(name, deployment.run, reason)).ok();
-                    return;
+                    // The watch is not over before its verdict was taken in: until then a look at the service, which
+                    // shows the same, must not be told as an illness that came after it.
+                    return std::future::pending().await;
                 }
             }
         });
@@ -117,10 +119,15 @@ impl Agent {
                     self.shared.journal,
                     "{name}: {reason}, but what is deployed cannot be read: {error:#}"
                 );
-                return;
+                None
             }
         };
-        let Some(deployment) = current.filter(|deployment| deployment.run == run) else { return };
+        let Some(deployment) = current.filter(|deployment| deployment.run == run) else {
+            if let Some(project) = self.projects.get_mut(name) {
+                project.stop_watching();
+            }
+            return;
+        };
         let job = Job::TakeBack { deployment: Box::new(deployment), reason };
         self.request(Lane::Cd, name, Priority::Urgent, job);
     }
