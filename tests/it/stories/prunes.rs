@@ -1,5 +1,7 @@
 //! `docker system prune --all --force`, by a person or a timer, at every awkward moment: it takes each container that
 //! does not run and each image without a container. What serves goes on, and what is needed is pulled again.
+// The agent is ended at fault points, to be caught between two acts.
+#![cfg(feature = "fault-points")]
 
 use crate::world::Options;
 use crate::world::World;
