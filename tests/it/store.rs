@@ -235,7 +235,7 @@ async fn a_journal_survives_and_ends_with_its_run() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_is_taken_back_hands_its_place_to_the_one_before() {
+async fn a_deployment_that_is_taken_back_in_its_watch_hands_its_place_to_the_one_before() {
     let card = Card::new();
     let store = card.open();
     let first = card.deploy(&store).await;
@@ -246,7 +246,11 @@ async fn a_deployment_that_is_taken_back_hands_its_place_to_the_one_before() {
     let run = card.begin(&store, RunKind::Cd).await;
     let outcome = Outcome::RolledBack { failure: failure(Stage::Prove, Blame::Image) };
     let report = RunReport { candidate: Some(release(second.0)), ..card.report(run, RunKind::Cd, outcome) };
-    store.finish_cd(report, None, nothing()).await.unwrap();
+    // The same release with a changed configuration: its container is the one that is back.
+    store.finish_cd(report.clone(), None, nothing()).await.unwrap();
+    assert_eq!(store.current(card.project.clone()).await.unwrap().unwrap().run, second);
+
+    store.finish_cd(RunReport { trigger: Trigger::Watch, ..report }, None, nothing()).await.unwrap();
     assert_eq!(store.current(card.project.clone()).await.unwrap().unwrap().run, first);
     assert_eq!(store.previous(card.project.clone()).await.unwrap(), None);
 }

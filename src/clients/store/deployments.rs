@@ -27,6 +27,7 @@ use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::RunNumber;
 use crate::model::RunReport;
+use crate::model::Trigger;
 use crate::swap::Journal;
 
 /// A release that proved itself on this machine.
@@ -103,7 +104,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.write("finish-cd", move |tx| {
             runs::end_run(tx, &report)?;
-            if matches!(report.outcome, Outcome::RolledBack { .. }) {
+            if matches!(report.outcome, Outcome::RolledBack { .. }) && report.trigger == Trigger::Watch {
                 take_back(tx, &report)?;
             }
             if let Some(deployment) = &deployed {
@@ -240,8 +241,8 @@ pub(super) fn insert_deployment(
     Ok(())
 }
 
-/// A committed deployment that was rolled back hands its place to the previous one. For a candidate that
-/// was never committed there is nothing to change.
+/// A committed deployment that failed in its watch hands its place to the previous one. Any other run that is
+/// rolled back was never committed, and the release that it leaves in place may be the one that it tried.
 fn take_back(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
     let Some(release) = &report.candidate else { return Ok(()) };
     let project = report.project.as_str();
