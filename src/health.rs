@@ -255,8 +255,6 @@ mod tests {
     /// Three good samples in a row, five seconds of uptime, twenty seconds in all.
     fn watch(judge: Judge) -> ProvingWatch {
         let limits = ProveSettings {
-            http: None,
-            port: None,
             timeout: Duration::from_secs(20),
             good_samples: 3,
             interval: Duration::from_secs(1),

@@ -87,6 +87,7 @@ mod tests {
 
     use super::*;
     use crate::config::settings::ContainerSpec;
+    use crate::config::settings::Proof;
     use crate::model::RunNumber;
 
     fn deployment(run: u64, tag: &str) -> Deployment {
@@ -105,6 +106,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 network: None,
                 stop_grace: Duration::from_secs(1),
+                proof: Proof::default(),
             },
             deployed_at: DateTime::UNIX_EPOCH,
         }

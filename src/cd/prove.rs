@@ -40,7 +40,7 @@ struct Question {
     own_port: Option<u16>,
 }
 
-/// Watches a running container until the verdict is in.
+/// Watches a running container, which was made from `spec`, until the verdict is in.
 ///
 /// # Errors
 /// The container does not hold, or Docker does not say.
@@ -51,7 +51,7 @@ pub async fn prove(
     container: &Container,
 ) -> Result<(), StageError> {
     let stage = run.current_stage().unwrap_or(Stage::Prove);
-    let question = question(run, limits, spec, container).await.map_err(failed(stage, Blame::World))?;
+    let question = question(run, spec, container).await.map_err(failed(stage, Blame::World))?;
     run.log.line(stage, &format!("proving {}: {}", container.name, question.judge));
     let clock = &run.clients.clock;
     let began = clock.monotonic();
@@ -92,24 +92,19 @@ pub async fn prove(
 
 /// The strictest question that can be asked of this container. One that homeport did not make was not made for
 /// the configured question: it is asked what it says itself.
-async fn question(
-    run: &Run,
-    limits: &ProveSettings,
-    spec: &ContainerSpec,
-    container: &Container,
-) -> anyhow::Result<Question> {
+async fn question(run: &Run, spec: &ContainerSpec, container: &Container) -> anyhow::Result<Question> {
     let has_healthcheck = container.health.is_some();
     if is_foreign(container) {
         return Ok(Question { judge: judge(None, has_healthcheck, None), own_port: None });
     }
     let published = tcp_port(spec).map(|port| port.container);
-    let needs_port = published.is_none() && limits.http.is_some();
-    let own_port = match limits.port {
+    let needs_port = published.is_none() && spec.proof.http.is_some();
+    let own_port = match spec.proof.port {
         Some(port) => Some(port),
         None if needs_port => Some(exposed_port(run, container).await?),
         None => None,
     };
-    let judge = judge(limits.http.as_deref(), has_healthcheck, own_port.or(published));
+    let judge = judge(spec.proof.http.as_deref(), has_healthcheck, own_port.or(published));
     Ok(Question { judge, own_port })
 }
 

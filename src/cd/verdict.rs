@@ -6,12 +6,15 @@ use crate::cd::drive::Driven;
 use crate::cd::drive::look;
 use crate::cd::prove;
 use crate::clients::docker::DockerError;
+use crate::clients::store::StoreError;
+use crate::config::settings::ContainerSpec;
 use crate::config::settings::DeploySettings;
 use crate::model::Blame;
 use crate::model::Container;
 use crate::model::Stage;
 use crate::model::StageError;
 use crate::run::Run;
+use crate::run::failed;
 use crate::swap;
 use crate::swap::Act;
 use crate::swap::Ending;
@@ -86,7 +89,11 @@ pub(super) async fn of_way_back(
         }));
     };
     let Some(old) = &shown.old else { return Some(Driven::Ended(Ending::Lost(failure))) };
-    let error = match prove::prove(run, &deploy.prove, &journal.spec, old).await {
+    let made_from = match made_from(run, journal, old).await {
+        Ok(spec) => spec,
+        Err(error) => return Some(Driven::Suspended(error)),
+    };
+    let error = match prove::prove(run, &deploy.prove, &made_from, old).await {
         Ok(()) => return Some(Driven::Ended(Ending::RolledBack(failure))),
         Err(error) => error,
     };
@@ -101,6 +108,15 @@ pub(super) async fn of_way_back(
             way_back => Some(Driven::WayBackFailed { failure, way_back }),
         },
     }
+}
+
+/// What the old container was made from and proven by, by the records: the candidate may publish other ports, or be
+/// asked what only it can answer.
+async fn made_from(run: &Run, journal: &Journal, old: &Container) -> Result<ContainerSpec, StageError> {
+    let deployments = run.clients.store.deployments(journal.project.clone()).await;
+    let deployments = deployments.map_err(failed::<StoreError>(Stage::Rollback, Blame::World))?;
+    let recorded = deployments.into_iter().find(|deployment| deployment.container == old.id);
+    Ok(recorded.map_or_else(|| journal.spec.clone(), |deployment| deployment.spec))
 }
 
 /// Whether it is the container, or Docker, that is not there any more.

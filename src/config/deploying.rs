@@ -17,6 +17,7 @@ use crate::config::settings::Adoption;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::DeploySettings;
 use crate::config::settings::PortMapping;
+use crate::config::settings::Proof;
 use crate::config::settings::Protocol;
 use crate::config::settings::ProveSettings;
 use crate::config::sourcing;
@@ -62,6 +63,7 @@ pub fn deploy(
             labels: written.labels.clone(),
             network: written.network.clone(),
             stop_grace: written.stop_grace.get(),
+            proof: Proof { http: written.prove.http.clone(), port: written.prove.port },
         },
         order: written.order,
         adoption: if written.adopt { Adoption::Allowed } else { Adoption::Refused },
@@ -191,8 +193,6 @@ fn volumes(
 
 fn proving(written: &Prove) -> ProveSettings {
     ProveSettings {
-        http: written.http.clone(),
-        port: written.port,
         timeout: written.timeout.get(),
         good_samples: written.good_samples,
         interval: written.interval.get(),

@@ -193,7 +193,7 @@ pub struct DeploySettings {
     pub order: Order,
     /// Whether a container of that name that homeport did not make may be taken over.
     pub adoption: Adoption,
-    /// How a new container shows that it works.
+    /// How long a container may take to show that it works.
     pub prove: ProveSettings,
     /// How long a deployment is watched after it was proven.
     pub watch: Duration,
@@ -229,6 +229,19 @@ pub struct ContainerSpec {
     pub network: Option<String>,
     /// How long the container may take to stop.
     pub stop_grace: Duration,
+    /// What it is asked, to show that it works. Kept with it: what a later configuration asks may be the very
+    /// thing that failed, and says nothing about a container from before.
+    #[serde(default)]
+    pub proof: Proof,
+}
+
+/// What a container is asked, to show that it works.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The path of an HTTP probe; begins with `/`.
+    pub http: Option<String>,
+    /// The container's own port that is asked; `None` for the published one, else the one the image exposes.
+    pub port: Option<u16>,
 }
 
 /// One published port.
@@ -254,13 +267,9 @@ pub enum Protocol {
     Udp,
 }
 
-/// How a new container shows that it works.
+/// How long a container may take to show that it works, and how often it has to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProveSettings {
-    /// The path of an HTTP probe; begins with `/`.
-    pub http: Option<String>,
-    /// The container's own port that is asked; `None` for the published one, else the one the image exposes.
-    pub port: Option<u16>,
     /// The most time the container may take.
     pub timeout: Duration,
     /// Good samples in a row that are needed, at least 1.

@@ -35,7 +35,7 @@ pub fn with_changed_spec(decision: ImageDecision, question: &SpecQuestion<'_>) -
     }
     let changed = changed.join(", ");
     let release = question.serving;
-    if question.refused.is_some_and(|refused| changed_keys(refused, question.wanted).is_empty()) {
+    if question.refused.is_some_and(|refused| is_refused(refused, question.wanted)) {
         let why = format!(
             "{release} stays as it is: with the changed configuration ({changed}) it failed, which is not tried again"
         );
@@ -48,9 +48,15 @@ pub fn with_changed_spec(decision: ImageDecision, question: &SpecQuestion<'_>) -
     }
 }
 
-/// The keys of `deploy` in which two containers differ. The time that a stop may take is no part of a container.
+/// What failed may have been the question alone, so one that asks another is another.
+fn is_refused(refused: &ContainerSpec, wanted: &ContainerSpec) -> bool {
+    changed_keys(refused, wanted).is_empty() && refused.proof == wanted.proof
+}
+
+/// The keys of `deploy` in which two containers differ. The time that a stop may take, and what it is asked, are no
+/// part of a container.
 fn changed_keys(one: &ContainerSpec, other: &ContainerSpec) -> Vec<&'static str> {
-    let ContainerSpec { name, ports, env, volumes, labels, network, stop_grace: _ } = one;
+    let ContainerSpec { name, ports, env, volumes, labels, network, stop_grace: _, proof: _ } = one;
     let compared = [
         ("container", *name == other.name),
         ("ports", *ports == other.ports),
@@ -70,6 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::settings::Proof;
 
     fn spec(env: &str) -> ContainerSpec {
         ContainerSpec {
@@ -80,7 +87,12 @@ mod tests {
             labels: BTreeMap::new(),
             network: None,
             stop_grace: Duration::from_secs(1),
+            proof: Proof::default(),
         }
+    }
+
+    fn asking(path: &str) -> Proof {
+        Proof { http: Some(path.to_owned()), port: None }
     }
 
     fn release() -> Release {
@@ -105,6 +117,8 @@ mod tests {
         assert_eq!(decided(up_to_date(), &spec("b"), None), up_to_date());
         let patient = ContainerSpec { stop_grace: Duration::from_secs(60), ..spec("b") };
         assert_eq!(decided(up_to_date(), &patient, None), up_to_date());
+        let asked = ContainerSpec { proof: asking("/up"), ..spec("b") };
+        assert_eq!(decided(up_to_date(), &asked, None), up_to_date());
     }
 
     #[test]
@@ -124,6 +138,9 @@ mod tests {
         assert!(matches!(refused, ImageDecision::UpToDate { .. }), "{refused:?}");
         let changed = decided(up_to_date(), &spec("d"), Some(&spec("c")));
         assert!(matches!(changed, ImageDecision::Due { .. }), "{changed:?}");
+        let asked = ContainerSpec { proof: asking("/up"), ..spec("c") };
+        let asked_otherwise = decided(up_to_date(), &asked, Some(&spec("c")));
+        assert!(matches!(asked_otherwise, ImageDecision::Due { .. }), "{asked_otherwise:?}");
     }
 
     #[test]

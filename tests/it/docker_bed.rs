@@ -26,6 +26,7 @@ use homeport::clients::docker::Docker;
 use homeport::clients::docker::ImageReference;
 use homeport::config::settings::ContainerSpec;
 use homeport::config::settings::Login;
+use homeport::config::settings::Proof;
 use homeport::model::ContainerName;
 use homeport::model::LABEL_PROJECT;
 use homeport::model::LABEL_ROLE;
@@ -145,6 +146,7 @@ impl Bed {
             volumes: Vec::new(),
             network: None,
             stop_grace: Duration::from_secs(5),
+            proof: Proof::default(),
         }
     }
 

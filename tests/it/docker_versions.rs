@@ -15,6 +15,7 @@ use homeport::clients::docker::Ended;
 use homeport::clients::docker::ImageReference;
 use homeport::clients::docker::Stopped;
 use homeport::config::settings::ContainerSpec;
+use homeport::config::settings::Proof;
 use homeport::model::ContainerId;
 use homeport::model::LABEL_PROJECT;
 use homeport::model::Life;
@@ -259,6 +260,7 @@ fn spec() -> ContainerSpec {
         labels: BTreeMap::new(),
         network: None,
         stop_grace: Duration::from_secs(1),
+        proof: Proof::default(),
     }
 }
 

@@ -18,6 +18,7 @@ use homeport::clients::store::StoreError;
 use homeport::clients::store::Verdict;
 use homeport::config::project::Order;
 use homeport::config::settings::ContainerSpec;
+use homeport::config::settings::Proof;
 use homeport::model::Blame;
 use homeport::model::Commit;
 use homeport::model::CommitSha;
@@ -124,6 +125,7 @@ fn spec() -> ContainerSpec {
         volumes: Vec::new(),
         network: None,
         stop_grace: Duration::from_secs(10),
+        proof: Proof::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use homeport::config::project::Order;
 use homeport::config::settings::ContainerSpec;
+use homeport::config::settings::Proof;
 use homeport::model::Blame;
 use homeport::model::Container;
 use homeport::model::ContainerId;
@@ -246,6 +247,7 @@ fn spec() -> ContainerSpec {
         labels: BTreeMap::new(),
         network: None,
         stop_grace: Duration::from_secs(1),
+        proof: Proof::default(),
     }
 }
 
