@@ -140,7 +140,7 @@ async fn take_to_image(
     }
     let mut report = ci::run(run, source, sha, cancelled).await;
     if let Some(deploy) = &run.project.deploy {
-        report.serving = cd::serving(run, &deploy.spec).await.release();
+        report.serving = cd::serving(run, &deploy.spec.name).await.release();
     }
     report
 }

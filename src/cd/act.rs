@@ -44,7 +44,7 @@ pub(super) async fn perform(
         |role: Role| shown.get(role).ok_or_else(|| DockerError::gone(&describe(journal, shown, act)));
     match act {
         Act::Create => {
-            let name = Slot::Next.name(&journal.spec);
+            let name = journal.name_of(Slot::Next);
             docker.create(&name, &journal.spec, &journal.image_id, &labels(journal)).await.map(drop)
         }
         Act::SetPolicy(role, policy) => docker.set_policy(&target(role)?.id, policy).await,
@@ -60,9 +60,9 @@ pub(super) async fn perform(
             run.clients.clock.sleep(journal.spec.stop_grace).await;
             stop(run, journal, old).await
         }
-        Act::Rename(role, slot) => docker.rename(&target(role)?.id, &slot.name(&journal.spec)).await,
+        Act::Rename(role, slot) => docker.rename(&target(role)?.id, &journal.name_of(slot)).await,
         Act::HandOver => {
-            let [current, previous] = [Slot::Current, Slot::Previous].map(|slot| slot.name(&journal.spec));
+            let [current, previous] = [Slot::Current, Slot::Previous].map(|slot| journal.name_of(slot));
             let (old, new) = (&target(Role::Old)?.id, &target(Role::New)?.id);
             docker.hand_over(&current, (old, &previous), new).await
         }
@@ -115,12 +115,12 @@ fn labels(journal: &Journal) -> BTreeMap<String, String> {
 fn describe(journal: &Journal, shown: &Shown, act: Act) -> String {
     let name = |role: Role| shown.get(role).map_or("a container that is gone", |c| c.name.as_str());
     match act {
-        Act::Create => format!("creating {} from {}", Slot::Next.name(&journal.spec), journal.candidate),
+        Act::Create => format!("creating {} from {}", journal.name_of(Slot::Next), journal.candidate),
         Act::SetPolicy(role, policy) => format!("restart policy of {}: {policy}", name(role)),
         Act::Stop(role) => format!("stopping {}", name(role)),
         Act::Drain => format!("stopping {} when it has had its time to finish", name(Role::Old)),
-        Act::Rename(role, slot) => format!("renaming {} to {}", name(role), slot.name(&journal.spec)),
-        Act::HandOver => format!("handing the name {} over", Slot::Current.name(&journal.spec)),
+        Act::Rename(role, slot) => format!("renaming {} to {}", name(role), journal.name_of(slot)),
+        Act::HandOver => format!("handing the name {} over", journal.name_of(Slot::Current)),
         Act::Start(role) => format!("starting {}", name(role)),
         Act::Bury(role) | Act::Remove(role) => format!("removing {}", name(role)),
     }

@@ -44,6 +44,8 @@ pub async fn begin(run: &Run, deploy: &DeploySettings, pulled: &Pulled) -> Resul
         run.log.line(Stage::Swap, &format!("taking over {}, which homeport did not make", old.name));
     }
     remove_leftovers(run, &standing.containers, &deploy.spec, [old.as_ref(), older.as_ref()]).await?;
+    let replaced = current.filter(|current| old.as_ref().is_some_and(|old| old.id == current.container));
+    let former_name = replaced.map(|current| current.spec.name).filter(|name| *name != deploy.spec.name);
     let journal = Journal {
         run: run.number,
         project: run.project.name.clone(),
@@ -56,6 +58,7 @@ pub async fn begin(run: &Run, deploy: &DeploySettings, pulled: &Pulled) -> Resul
         step: Step::Create,
         old: old.map(|old| old.id),
         older: older.map(|older| older.id),
+        former_name,
         restoring: None,
     };
     write(run, &journal).await?;

@@ -8,6 +8,7 @@ use crate::cd::drive;
 use crate::cd::drive::Driven;
 use crate::cd::drive::advance;
 use crate::cd::standing::Serving;
+use crate::cd::standing::in_place;
 use crate::cd::standing::serving;
 use crate::cd::ways;
 use crate::clients::docker::DockerError;
@@ -25,6 +26,7 @@ use crate::run::Run;
 use crate::swap::Ending;
 use crate::swap::Journal;
 use crate::swap::Restoring;
+use crate::swap::Slot;
 use crate::swap::Step;
 use crate::swap::Tried;
 use crate::swap::View;
@@ -121,7 +123,7 @@ async fn did_not_come_back(
 ) -> Restoring {
     let reason = run.log.redact(&format!("{:#}", way_back.source));
     run.log.line(Stage::Rollback, &format!("the way back failed: {reason}"));
-    let release = serving_or_stopped(serving(run, &journal.spec).await);
+    let release = serving_or_stopped(in_place(run, &journal.name_of(Slot::Current)).await);
     let tried = vec![Tried { release, reason, blame: way_back.blame }];
     Restoring { instead_of: journal.candidate.clone(), failure, tried }
 }
@@ -158,7 +160,7 @@ fn suspended(run: &Run, error: &StageError) -> Suspended {
 /// A success is a container that Docker shows under the service's name, made from this release.
 async fn deployed(run: &Run, journal: Journal) -> Result<Ended, Suspended> {
     let release = journal.candidate.clone();
-    let container = match serving(run, &journal.spec).await {
+    let container = match in_place(run, &journal.spec.name).await {
         Serving::Unknown => return Err(Suspended(Hindrance::DockerAway)),
         // If it ended in this very moment, that is for the watch to see: it has proven itself.
         Serving::Shown(now, container) | Serving::Stopped(now, container) if now == release => container,
@@ -206,7 +208,7 @@ pub(super) async fn nothing_changed(
 
 /// The end of a run that deployed nothing.
 pub(super) async fn ended(run: &Run, spec: &ContainerSpec, candidate: Release, outcome: Outcome) -> Ended {
-    let serving = match serving(run, spec).await {
+    let serving = match serving(run, &spec.name).await {
         // That nothing runs would be a guess, and a frightening one: the records say what was left running.
         Serving::Unknown => by_records(run).await,
         shown @ (Serving::Nothing | Serving::Stopped(..) | Serving::Shown(..)) => shown.release(),

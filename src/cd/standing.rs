@@ -5,9 +5,9 @@ use std::fmt;
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
 use crate::config::settings::Adoption;
-use crate::config::settings::ContainerSpec;
 use crate::config::settings::DeploySettings;
 use crate::model::Container;
+use crate::model::ContainerName;
 use crate::model::LABEL_DIGEST;
 use crate::model::LABEL_PROJECT;
 use crate::model::LABEL_ROLE;
@@ -54,21 +54,36 @@ impl fmt::Display for Serving {
     }
 }
 
-/// Asks Docker what serves.
-pub async fn serving(run: &Run, spec: &ContainerSpec) -> Serving {
+/// Asks Docker what serves: in its place or, where nothing stands there, under a name that the configuration used
+/// to say.
+pub async fn serving(run: &Run, name: &ContainerName) -> Serving {
+    match in_place(run, name).await {
+        Serving::Nothing => match elsewhere(&run.clients.docker, &run.project.name).await {
+            Ok(Some((release, container))) => Serving::Shown(release, Box::new(container)),
+            Ok(None) => Serving::Nothing,
+            Err(error) => unknown(run, &error),
+        },
+        known @ (Serving::Unknown | Serving::Stopped(..) | Serving::Shown(..)) => known,
+    }
+}
+
+/// Asks Docker what has this name.
+pub(super) async fn in_place(run: &Run, name: &ContainerName) -> Serving {
     let adoption = run.project.deploy.as_ref().map_or(Adoption::Refused, |deploy| deploy.adoption);
-    match run.clients.docker.inspect(spec.name.as_str()).await {
+    match run.clients.docker.inspect(name.as_str()).await {
         Ok(Some(container)) => match standing_release(&container, adoption) {
             Some(release) if container.is_running() => Serving::Shown(release, Box::new(container)),
             Some(release) => Serving::Stopped(release, Box::new(container)),
             None => Serving::Nothing,
         },
         Ok(None) => Serving::Nothing,
-        Err(error) => {
-            slog::warn!(run.journal, "cannot ask Docker what serves: {error:#}");
-            Serving::Unknown
-        }
+        Err(error) => unknown(run, &error),
     }
+}
+
+fn unknown(run: &Run, error: &DockerError) -> Serving {
+    slog::warn!(run.journal, "cannot ask Docker what serves: {error:#}");
+    Serving::Unknown
 }
 
 /// What a poll compares with what is listed: the container in the service's place, running or not; else one that
@@ -81,12 +96,20 @@ pub async fn standing_in_place(
     project: &ProjectName,
     deploy: &DeploySettings,
 ) -> Result<Option<(Release, Container)>, DockerError> {
-    let in_place = docker.inspect(deploy.spec.name.as_str()).await?;
+    let named = docker.inspect(deploy.spec.name.as_str()).await?;
     let with_release =
         |container: Container| Some((standing_release(&container, deploy.adoption)?, container));
-    if let Some(found) = in_place.and_then(with_release) {
-        return Ok(Some(found));
+    match named.and_then(with_release) {
+        Some(found) => Ok(Some(found)),
+        None => elsewhere(docker, project).await,
     }
+}
+
+/// The container of the project's service that runs, whatever it is called.
+async fn elsewhere(
+    docker: &Docker,
+    project: &ProjectName,
+) -> Result<Option<(Release, Container)>, DockerError> {
     let running = docker.containers_of(project).await?.into_iter().find(|container| {
         let role = container.labels.get(LABEL_ROLE);
         container.is_running() && role.is_some_and(|role| role == ROLE_SERVICE)

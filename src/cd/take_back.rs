@@ -87,6 +87,10 @@ async fn begin(
     }
     let replaced = containers.iter().find(|c| Some(&c.id) == deployment.replaced.as_ref());
     let old = replaced.or_else(|| at(Slot::Previous)).map(|c| c.id.clone());
+    let previous = run.clients.store.previous(run.project.name.clone()).await;
+    let previous = previous.map_err(failed(Stage::Rollback, Blame::World))?;
+    let former = previous.filter(|previous| Some(&previous.container) == old.as_ref());
+    let former_name = former.map(|former| former.spec.name).filter(|name| *name != deployment.spec.name);
     let failure = Failure { stage: Stage::Prove, blame: Blame::Image, reason };
     let journal = Journal {
         run: run.number,
@@ -100,6 +104,7 @@ async fn begin(
         step: Step::Rollback(failure),
         old,
         older: None,
+        former_name,
         restoring: None,
     };
     write(run, &journal).await?;

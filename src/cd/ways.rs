@@ -119,6 +119,7 @@ fn reopened(
         step: Step::Create,
         old: journal.committed.clone().or_else(|| journal.old.clone()),
         older: journal.older.clone(),
+        former_name: None,
         restoring: Some(restoring),
     }
 }

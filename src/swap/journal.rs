@@ -46,6 +46,9 @@ pub struct Journal {
     pub old: Option<ContainerId>,
     /// The stopped container before that one.
     pub older: Option<ContainerId>,
+    /// The service's former name, where the configuration has given it another since the old container was made:
+    /// a rollback leads back there.
+    pub former_name: Option<ContainerName>,
     /// Set when the candidate is itself a way back, made anew because the old container is gone or does not
     /// hold: then there is nothing behind it that is known to be good.
     pub restoring: Option<Restoring>,
@@ -225,11 +228,16 @@ impl Slot {
 
     /// The container name of this slot.
     pub fn name(self, spec: &ContainerSpec) -> ContainerName {
+        self.beside(&spec.name)
+    }
+
+    /// The container name of this slot for a service of this name.
+    fn beside(self, service: &ContainerName) -> ContainerName {
         match self {
-            Self::Current => spec.name.clone(),
-            Self::Next => spec.name.beside("next"),
-            Self::Previous => spec.name.beside("previous"),
-            Self::Before => spec.name.beside("before"),
+            Self::Current => service.clone(),
+            Self::Next => service.beside("next"),
+            Self::Previous => service.beside("previous"),
+            Self::Before => service.beside("before"),
         }
     }
 }
@@ -248,6 +256,18 @@ impl Journal {
     /// What the run was to deploy, also when it makes something older anew by now.
     pub fn wanted(&self) -> &Release {
         self.restoring.as_ref().map_or(&self.candidate, |restoring| &restoring.instead_of)
+    }
+
+    /// The container name of a slot, at this step.
+    pub fn name_of(&self, slot: Slot) -> ContainerName {
+        let service = match (&self.step, &self.former_name) {
+            (Step::Rollback(_), Some(former)) => former,
+            (
+                Step::Create | Step::Swap | Step::Prove | Step::Commit | Step::Rollback(_) | Step::Leave(_),
+                _,
+            ) => &self.spec.name,
+        };
+        slot.beside(service)
     }
 
     /// Whether a container is the candidate's: one that the run makes is known by its labels, since a crash may
@@ -273,7 +293,7 @@ impl Shown {
     pub fn pick(journal: &Journal, containers: Vec<Container>, strangers: &[String]) -> Self {
         let mut shown = Self::default();
         let is_held = |slot: &Slot| {
-            let name = slot.name(&journal.spec);
+            let name = journal.name_of(*slot);
             strangers.iter().any(|stranger| *stranger == name.as_str())
         };
         shown.taken = Slot::ALL.into_iter().filter(is_held).collect();

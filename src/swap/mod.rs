@@ -182,7 +182,7 @@ fn hand_over(journal: &Journal, shown: &Shown, new: &Container) -> Option<Next> 
     if shown.older.is_some() {
         return Some(Next::Act(Act::Remove(Role::Older)));
     }
-    let is_at = |container: &Container, slot: Slot| container.name == slot.name(&journal.spec).as_str();
+    let is_at = |container: &Container, slot: Slot| container.name == journal.name_of(slot).as_str();
     if !is_at(old, Slot::Previous) {
         return Some(Next::Act(Act::HandOver));
     }
@@ -221,7 +221,7 @@ fn ensure_names(journal: &Journal, shown: &Shown, places: &[(Role, Slot)]) -> Op
 /// As long as the old container serves untouched, a name that someone else has is a reason to stop.
 fn refuse_taken_names(journal: &Journal, shown: &Shown, places: &[(Role, Slot)]) -> Option<Next> {
     misplaced(journal, shown, places).find(|(_, slot)| shown.taken.contains(slot)).map(|(_, slot)| {
-        let name = slot.name(&journal.spec);
+        let name = journal.name_of(slot);
         let reason = format!(
             "the name {name} was taken by a container that is not homeport's: rename or remove that one"
         );
@@ -237,6 +237,6 @@ fn misplaced<'a>(
 ) -> impl Iterator<Item = (Role, Slot)> + 'a {
     places.iter().copied().filter(|&(role, slot)| {
         let container = shown.get(role);
-        container.is_some_and(|container| container.name != slot.name(&journal.spec).as_str())
+        container.is_some_and(|container| container.name != journal.name_of(slot).as_str())
     })
 }

@@ -223,6 +223,7 @@ async fn a_journal_survives_and_ends_with_its_run() {
         step: Step::Rollback(failure(Stage::Prove, Blame::Image)),
         old: Some("01d".parse().unwrap()),
         older: None,
+        former_name: None,
     };
     store.write_journal(journal.clone()).await.unwrap();
     drop(store);

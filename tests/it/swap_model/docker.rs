@@ -40,6 +40,8 @@ pub enum House {
     Settled,
     /// A service without a way back.
     Young,
+    /// A service and its way back, under a name that the configuration used to say.
+    Renamed,
     /// A committed candidate that is to be taken back, and the way back behind it.
     TakenBack,
 }
@@ -78,10 +80,15 @@ impl Model {
         let old = match house {
             House::Empty => None,
             House::Settled | House::Young => Some(container("01d", "web", RUNNING, RestartPolicy::Always)),
+            House::Renamed => Some(container("01d", "shop", RUNNING, RestartPolicy::Always)),
             House::TakenBack => Some(container("01d", "web.previous", KILLED, RestartPolicy::No)),
         };
-        let older =
-            (house == House::Settled).then(|| container("01de4", "web.previous", KILLED, RestartPolicy::No));
+        let older = match house {
+            House::Settled => Some("web.previous"),
+            House::Renamed => Some("shop.previous"),
+            House::Empty | House::Young | House::TakenBack => None,
+        };
+        let older = older.map(|name| container("01de4", name, KILLED, RestartPolicy::No));
         let new = (house == House::TakenBack).then(|| container("2e", "web", RUNNING, RestartPolicy::Always));
         let journal = Journal {
             run: RunNumber(2),
@@ -98,6 +105,7 @@ impl Model {
             step: if new.is_some() { Step::Rollback(failure(Stage::Prove)) } else { Step::Create },
             old: old.as_ref().map(|c| c.id.clone()),
             older: older.as_ref().map(|c| c.id.clone()),
+            former_name: (house == House::Renamed).then(|| "shop".parse().unwrap()),
             restoring: None,
         };
         // As the labels of the runs that made them.
@@ -161,7 +169,7 @@ impl Model {
     }
 
     pub fn rename(&mut self, role: Role, slot: Slot) -> Result<(), String> {
-        let name = slot.name(&self.journal.spec).to_string();
+        let name = self.journal.name_of(slot).to_string();
         if self.all().any(|c| c.name == name) || self.shown.taken.contains(&slot) {
             return Err(format!("the name {name} is taken"));
         }

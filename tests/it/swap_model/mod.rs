@@ -33,7 +33,7 @@ const CUTS: u32 = 2;
 /// Interferences of a person in one sequence of the exhaustive walk.
 const HANDS: u32 = 1;
 
-const HOUSES: [House; 4] = [House::Empty, House::Settled, House::Young, House::TakenBack];
+const HOUSES: [House; 5] = [House::Empty, House::Settled, House::Young, House::Renamed, House::TakenBack];
 const ORDERS: [Order; 2] = [Order::StopFirst, Order::StartFirst];
 
 fn walk_all(candidate: Candidate, budget: Budget) -> Vec<(House, Order, Walk)> {

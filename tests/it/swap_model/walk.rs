@@ -241,12 +241,14 @@ impl Walk {
             return self.complain("nothing serves", model);
         };
         // A name that a person took, or changed when all was done, is left to them.
-        let is_named = current.name == "web" || model.shown.taken.contains(&Slot::Current);
+        let is_named = current.name == model.journal.name_of(Slot::Current).as_str()
+            || model.shown.taken.contains(&Slot::Current);
         if !is_named || !current.is_running() || current.policy != RestartPolicy::Always {
             self.complain("the service does not stand as it should", model);
         }
+        let way_back = model.journal.name_of(Slot::Previous);
         for other in model.all().filter(|c| c.id != current.id) {
-            let is_way_back = other.name == "web.previous" || model.shown.taken.contains(&Slot::Previous);
+            let is_way_back = other.name == way_back.as_str() || model.shown.taken.contains(&Slot::Previous);
             if !is_way_back || other.is_running() || other.policy != RestartPolicy::No {
                 self.complain(&format!("{} is left over", other.name), model);
             }
