@@ -76,11 +76,16 @@ async fn what_stands(
     match deploy.adoption {
         Adoption::Refused => {}
         Adoption::Allowed => {
-            for slot in [Slot::Current, Slot::Previous] {
+            let at = async |slot: Slot| {
                 let named = docker.inspect(slot.name(&deploy.spec).as_str()).await;
-                let named = named.map_err(failed(Stage::Swap, Blame::World))?;
-                known.extend(named.filter(is_foreign).map(|container| container.id));
-            }
+                named.map_err(failed(Stage::Swap, Blame::World))
+            };
+            known.extend(match at(Slot::Current).await? {
+                Some(current) if is_foreign(&current) => Some(current.id),
+                // What stands behind one of ours was taken over before. All else beside a stranger's is a stranger's.
+                Some(_) => at(Slot::Previous).await?.filter(is_foreign).map(|previous| previous.id),
+                None => None,
+            });
         }
     }
     docker.standing(&run.project.name, &known).await.map_err(failed(Stage::Swap, Blame::World))
