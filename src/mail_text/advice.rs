@@ -43,6 +43,11 @@ pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> 
     }
 }
 
+/// Whether what was to be deployed is what serves: it was its configuration that had changed.
+pub fn is_same_again(report: &RunReport) -> bool {
+    report.candidate.is_some() && report.candidate == report.serving
+}
+
 fn after_failure(report: &RunReport, failure: &Failure) -> Vec<String> {
     let project = &report.project;
     let candidate = report.candidate.as_ref().map_or_else(|| "this image".to_owned(), phrase::tag);
@@ -57,6 +62,10 @@ fn after_failure(report: &RunReport, failure: &Failure) -> Vec<String> {
         (Blame::Commit | Blame::Image, RunKind::Ci) => format!(
             "homeport does not try this commit again; it waits for a new one. If the commit was not to blame, \
              `homeport retry {project}` tries it again."
+        ),
+        (Blame::Commit | Blame::Image, RunKind::Cd) if is_same_again(report) => format!(
+            "homeport leaves {candidate} as it was until the configuration is changed again. If the change was not to \
+             blame, `homeport retry {project}` tries it again."
         ),
         (Blame::Commit | Blame::Image, RunKind::Cd) => format!(
             "homeport does not deploy {candidate} again; it waits for a newer image. If the image was not to blame, \

@@ -77,6 +77,7 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
         }
         Outcome::RolledBack { .. } => {
             let now = running("is running again").unwrap_or_default();
+            let candidate = what_was_tried(report, candidate);
             let how = match report.trigger {
                 Trigger::Watch => "was deployed, failed while it was watched, and was rolled back",
                 Trigger::Poll
@@ -105,6 +106,14 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
             let sentence = phrase::capitalised(&cut_off);
             with_running((cut_off, sentence), running("keeps running"))
         }
+    }
+}
+
+/// Where the same release is back as it was, its changed configuration.
+fn what_was_tried(report: &RunReport, candidate: String) -> String {
+    match advice::is_same_again(report) {
+        true => format!("the changed configuration of {candidate}"),
+        false => candidate,
     }
 }
 
