@@ -1,7 +1,9 @@
 //! Stories: the real agent in the simulated world, from a pushed commit to a proven container.
 
+mod adoption;
 mod away;
 mod bad_images;
+mod changed_config;
 mod commands;
 mod docker_away;
 mod first_deployments;
@@ -23,6 +25,7 @@ mod retention;
 mod secrets;
 mod service;
 mod start_first;
+mod taken_ports;
 mod test_places;
 mod voyage;
 mod watches;

@@ -35,6 +35,8 @@ pub enum App {
     Healthy(String),
     /// Serves the text and ignores SIGTERM, with an init in front of it or not.
     IgnoresSigterm(String),
+    /// Serves the text, unless its environment has `BROKEN`: then it says so and exits with code 5.
+    ExitsIfTold(String),
 }
 
 impl App {
@@ -45,7 +47,8 @@ impl App {
             | Self::FailingTest(text)
             | Self::StartsSlowly(_, text)
             | Self::Healthy(text)
-            | Self::IgnoresSigterm(text) => text.clone(),
+            | Self::IgnoresSigterm(text)
+            | Self::ExitsIfTold(text) => text.clone(),
             Self::BuildError
             | Self::ExitsAtOnce
             | Self::CrashesAfter(_)
@@ -82,7 +85,8 @@ impl App {
             | Self::Answers500
             | Self::Unhealthy
             | Self::Healthy(_)
-            | Self::IgnoresSigterm(_) => format!("Change the app to {self:?}"),
+            | Self::IgnoresSigterm(_)
+            | Self::ExitsIfTold(_) => format!("Change the app to {self:?}"),
         }
     }
 
@@ -105,6 +109,9 @@ impl App {
             Self::Unhealthy => check("echo I feel sick; exit 1"),
             Self::Healthy(_) => check("test ! -e /sick && wget -q -O /dev/null http://127.0.0.1:8080/"),
             Self::IgnoresSigterm(_) => in_shell("trap '' TERM; exec httpd -f -p 8080 -h /app"),
+            Self::ExitsIfTold(_) => in_shell(
+                "[ -z $BROKEN ] || { echo told to break >&2; exit 5; }; exec httpd -f -p 8080 -h /app",
+            ),
         };
         format!("FROM {BASE_IMAGE}\nCOPY app /app\nEXPOSE {APP_PORT}\n{start}\n")
     }
@@ -121,7 +128,8 @@ impl App {
             | Self::Answers500
             | Self::Unhealthy
             | Self::Healthy(_)
-            | Self::IgnoresSigterm(_) => GOOD_TEST.to_owned(),
+            | Self::IgnoresSigterm(_)
+            | Self::ExitsIfTold(_) => GOOD_TEST.to_owned(),
         }
     }
 }

@@ -24,7 +24,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    fn of(inspected: &Value) -> Self {
+    /// By what `docker inspect` says.
+    pub fn of(inspected: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Self {
             id: text(&inspected["Id"]),
