@@ -52,7 +52,7 @@ async fn a_container_that_holds_the_port_is_named_and_left_alone() {
     is_refused_because_of(&world, &format!("the container `{holder}`")).await;
 
     let left: Vec<String> = world.engine.containers().await.into_iter().map(|c| c.name).collect();
-    assert_eq!(left, [holder.clone()]);
+    assert_eq!(left, std::slice::from_ref(&holder));
     assert_eq!(Standing::of(&world.engine.inspect(&holder).await.unwrap()), before);
     world.engine.remove(&holder).await;
     is_deployed_now(world).await;
