@@ -22,6 +22,7 @@ use crate::model::RunNumber;
 use crate::model::RunReport;
 use crate::model::Tag;
 use crate::model::Trigger;
+use crate::notify::Told;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -58,6 +59,10 @@ pub enum Event {
     Informed(ProjectName, Errand, Box<Findings>, Answers),
     /// A mail may be due.
     MailDue,
+    /// GitHub may be told something about commits.
+    StatusesDue,
+    /// GitHub was told, or not.
+    StatusesTold(Told),
     /// The outbox has been gone through; when the next mail is due, if one waits.
     MailsTried(Option<DateTime<Utc>>),
     /// The dead man's switch wants its ping, and the folders a look.

@@ -3,7 +3,7 @@
 //!
 //! `polls` asks the sources, at the pace of `pace`, and decides what is due; `runs` starts what is due and
 //! takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
-//! deployments; `orders` does what the owner asks for, `errands` what has to be asked first, and `plan` only says
+//! deployments; `statuses` tells GitHub about commits; `orders` does what the owner asks for, `errands` what has to be asked first, and `plan` only says
 //! what would be done; `upkeep` sends mail, pings and applies a changed configuration.
 
 mod ask;
@@ -17,6 +17,7 @@ mod project;
 mod rebuild;
 mod runs;
 mod start;
+mod statuses;
 mod target;
 mod upkeep;
 mod watch;
@@ -44,11 +45,12 @@ use crate::event::Source;
 use crate::event::Upkeep;
 use crate::model::ProjectName;
 use crate::model::Trigger;
+use crate::notify::Told;
 use crate::queue::Queue;
 use crate::run::Shared;
 use crate::schedule::Timetable;
 
-/// How long a stop waits for a mail that is being sent.
+/// How long a stop waits for a mail that is being sent, and for GitHub.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How long the agent lives.
@@ -88,9 +90,9 @@ pub struct Tally {
     pub unreachable: u32,
 }
 
-/// How far it is with the outbox.
+/// How far it is with what is to be told: the outbox, and what GitHub is told about commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mailing {
+enum Telling {
     /// Nobody goes through it.
     Idle,
     /// It is being gone through.
@@ -117,7 +119,11 @@ pub struct Agent {
     /// Whether nothing more is waited for.
     is_abandoned: bool,
     /// Whether the outbox is being gone through.
-    mailing: Mailing,
+    mailing: Telling,
+    /// Whether GitHub is being told about commits.
+    telling: Telling,
+    /// When GitHub is to be told again what it did not take.
+    next_telling: Option<DateTime<Utc>>,
     /// When the outbox is to be looked at next.
     next_mail: Option<DateTime<Utc>>,
     /// What a single pass waits for: polls put off to a moment of their own, such as the next look for a tag just
@@ -161,7 +167,9 @@ impl Agent {
             control: None,
             stopping: CancellationToken::new(),
             is_abandoned: false,
-            mailing: Mailing::Idle,
+            mailing: Telling::Idle,
+            telling: Telling::Idle,
+            next_telling: None,
             next_mail: None,
             put_off: 0,
             tally: Tally::default(),
@@ -242,6 +250,8 @@ impl Agent {
             }
             Event::MailDue => self.try_mails(),
             Event::MailsTried(next) => self.mails_tried(next),
+            Event::StatusesDue => self.tell_github(),
+            Event::StatusesTold(told) => self.github_told(told),
             Event::Tick(Upkeep::Heartbeat) => self.ping_heartbeat(),
             Event::Tick(Upkeep::Watchdog) => (self.ties.alive)(),
             Event::ConfigChanged => self.reload().await,
@@ -254,15 +264,14 @@ impl Agent {
     fn is_done(&self) -> bool {
         let nothing_runs = self.queue.running(crate::queue::Lane::Ci).is_none()
             && self.queue.running(crate::queue::Lane::Cd).is_none();
+        let is_silent = self.mailing == Telling::Idle && self.telling == Telling::Idle;
         if self.stopping.is_cancelled() {
-            return self.is_abandoned || (nothing_runs && self.mailing == Mailing::Idle);
+            return self.is_abandoned || (nothing_runs && is_silent);
         }
         let asking = self.projects.values().any(|p| p.github.asking.is_some() || p.hub.asking.is_some());
         match self.life {
             Life::Service => false,
-            Life::OnePass => {
-                self.queue.is_idle() && !asking && self.put_off == 0 && self.mailing == Mailing::Idle
-            }
+            Life::OnePass => self.queue.is_idle() && !asking && self.put_off == 0 && is_silent,
         }
     }
 
@@ -278,8 +287,9 @@ impl Agent {
         }
         slog::info!(self.shared.journal, "stopping; a deployment under way is brought to its end first");
         self.stopping.cancel();
-        // A mail server that says nothing must not hold up the end: its mail stays in the outbox.
+        // A server that says nothing must not hold up the end: what it is to be told is kept.
         self.send_later(FAREWELL, Event::MailsTried(None));
+        self.send_later(FAREWELL, Event::StatusesTold(Told::default()));
         for project in self.projects.values_mut() {
             project.stop_watching();
         }

@@ -50,6 +50,8 @@ pub struct ProjectState {
     pub seen: Option<CommitSha>,
     /// Whether it was said that the repository has a new name.
     pub said_renamed: bool,
+    /// Whether it was said that the token may write no commit statuses.
+    pub said_no_status: bool,
     /// The newest commit that needs no further run.
     pub judged: Option<CommitSha>,
     /// The commit whose run goes on.
@@ -136,6 +138,7 @@ impl ProjectState {
             settings,
             seen: None,
             said_renamed: false,
+            said_no_status: false,
             judged: None,
             building: None,
             deploying: None,

@@ -77,6 +77,12 @@ impl Agent {
         let (cancelled, name) = (self.stopping.clone(), name.clone());
         let answers = job.answers().cloned();
         tokio::spawn(async move {
+            if let Job::Commit { sha, .. } = &job
+                && notifier.commit_begins(&name, sha).await
+            {
+                // Fails only when the agent is gone.
+                events.send(Event::StatusesDue).ok();
+            }
             let done = perform(&shared, &notifier, settings, job, &cancelled).await;
             if let Some(answers) = answers {
                 answers.say(ended(&done));
@@ -138,6 +144,7 @@ impl Agent {
         self.sweep_logs(&name);
         self.after_run(&report).await;
         self.mail_soon();
+        self.tell_github();
         self.look_again(&name, report.kind);
     }
 

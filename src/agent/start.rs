@@ -56,6 +56,7 @@ impl Agent {
             self.watch_again(name).await;
         }
         self.mail_soon();
+        self.tell_github();
         Ok(())
     }
 

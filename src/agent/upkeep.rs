@@ -10,7 +10,7 @@ use chrono::Utc;
 use crate::agent::Agent;
 use crate::agent::Fresh;
 use crate::agent::Life;
-use crate::agent::Mailing;
+use crate::agent::Telling;
 use crate::agent::project::ProjectState;
 use crate::event::Event;
 use crate::logging::retention;
@@ -36,11 +36,11 @@ impl Agent {
         if self.settings.email.is_none() {
             return;
         }
-        if self.mailing != Mailing::Idle {
-            self.mailing = Mailing::GoingAgain;
+        if self.mailing != Telling::Idle {
+            self.mailing = Telling::GoingAgain;
             return;
         }
-        self.mailing = Mailing::Going;
+        self.mailing = Telling::Going;
         let (notifier, events) = (self.shared_notifier(), self.events.clone());
         tokio::spawn(async move {
             let next = notifier.deliver().await;
@@ -52,7 +52,7 @@ impl Agent {
     /// Looks at the outbox again when it is time. In a single pass, and when the agent stops, a mail that could
     /// not be sent stays for the next one.
     pub(super) fn mails_tried(&mut self, next: Option<DateTime<Utc>>) {
-        let once_more = std::mem::replace(&mut self.mailing, Mailing::Idle) == Mailing::GoingAgain;
+        let once_more = std::mem::replace(&mut self.mailing, Telling::Idle) == Telling::GoingAgain;
         if once_more && !self.stopping.is_cancelled() {
             return self.try_mails();
         }
@@ -120,6 +120,7 @@ impl Agent {
             let known = self.projects.remove(&project.name);
             let mut state = known.unwrap_or_else(|| ProjectState::new(Arc::new(project.clone())));
             state.settings = Arc::new(project.clone());
+            state.said_no_status = false;
             // Another address or token may answer where the old one did not.
             (state.github.told, state.github.not_before) = (None, None);
             (state.hub.told, state.hub.not_before) = (None, None);

@@ -1,4 +1,4 @@
-//! GitHub, through octocrab: where a branch stands, and what a commit says. Takes the API's address, a token
+//! GitHub, through octocrab: where a branch stands, what a commit says, and saying how it stands with one. Takes the API's address, a token
 //! if there is one, and checked names; gives commit ids, commits, the remaining request budget and
 //! [`GitHubError`]. Must not retry, cache answers or wait: every call is at most a few requests, all within
 //! one time limit.
@@ -9,6 +9,7 @@
 
 mod answer;
 mod error;
+mod status;
 
 pub use answer::Head;
 pub use answer::HeadAnswer;
@@ -66,6 +67,14 @@ pub struct GitHub {
     clock: Clock,
     /// What a renamed repository is called now; asked once for each.
     new_names: Mutex<HashMap<Repository, Option<Repository>>>,
+}
+
+/// What is asked.
+enum Question<'a> {
+    /// With these headers.
+    Get(&'a HeaderMap),
+    /// With this body.
+    Post(&'a serde_json::Value),
 }
 
 /// An answer of any status, read to its end.
@@ -132,7 +141,7 @@ impl GitHub {
             headers.insert(IF_NONE_MATCH, etag);
         }
         Clock::within(self.limit, async {
-            let answer = self.ask(&path, &headers).await?;
+            let answer = self.ask(&path, &Question::Get(&headers)).await?;
             let head = match answer.status {
                 StatusCode::OK => answer::head(&answer.body, known, &what)?,
                 StatusCode::NOT_MODIFIED if known.is_some() => Head::Unchanged,
@@ -159,7 +168,7 @@ impl GitHub {
         let what = format!("commit {} of `{repository}`", sha.short());
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
-        let answer = Clock::within(self.limit, self.ask(&path, &headers))
+        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
             .await
             .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
         match answer.status {
@@ -169,15 +178,17 @@ impl GitHub {
     }
 
     /// Asks, and follows redirects that stay on GitHub's own address.
-    async fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Answer, GitHubError> {
+    async fn ask(&self, path: &str, question: &Question<'_>) -> Result<Answer, GitHubError> {
         let start = format!("{}{path}", self.api_url.as_str().trim_end_matches('/'));
         let mut url = Url::parse(&start).map_err(|_| error::malformed(path, "is no address"))?;
         for redirects in 0..=MAX_REDIRECTS {
-            let response = self
-                .crab
-                ._get_with_headers(url.as_str(), Some(headers.clone()))
-                .await
-                .map_err(|error| self.unreachable(inner(error)))?;
+            let asked = match question {
+                Question::Get(headers) => {
+                    self.crab._get_with_headers(url.as_str(), Some((*headers).clone())).await
+                }
+                Question::Post(body) => self.crab._post(url.as_str(), Some(*body)).await,
+            };
+            let response = asked.map_err(|error| self.unreachable(inner(error)))?;
             let (parts, body) = response.into_parts();
             if let Some(next) = redirect(&url, parts.status, &parts.headers) {
                 if next.origin() != self.api_url.origin() {
@@ -219,7 +230,7 @@ impl GitHub {
         let name = match by_id.strip_prefix("/repos/") {
             Some(name) => name.parse().ok(),
             None => {
-                let answer = self.ask(by_id, &HeaderMap::new()).await.ok()?;
+                let answer = self.ask(by_id, &Question::Get(&HeaderMap::new())).await.ok()?;
                 answer::full_name(&answer.body)
             }
         };

@@ -79,6 +79,11 @@ pub struct GitHub {
     pub api_url: String,
     /// Where `OWNER/NAME.git` is cloned from. Default `https://github.com`.
     pub clone_url: String,
+    /// Whether each commit gets a status (pending, success, failure, error), if the token may write them. Default
+    /// true.
+    pub statuses: bool,
+    /// A page that the statuses link to.
+    pub status_url: Option<String>,
 }
 
 /// Docker Hub, or a registry of one's own with Docker Hub's tags API in front.
@@ -180,6 +185,8 @@ impl Default for GitHub {
             token: None,
             api_url: "https://api.github.com".to_owned(),
             clone_url: "https://github.com".to_owned(),
+            statuses: true,
+            status_url: None,
         }
     }
 }

@@ -164,10 +164,16 @@ fn github(written: &GitHub, reader: SecretReader<'_>, problems: &mut Problems<'_
             warn_if_exposed(url.as_ref().filter(|_| has_token), &path.key(key), problems);
             url
         });
+    let status_url = written
+        .status_url
+        .as_ref()
+        .map(|text| problems.keep(&path.key("status_url"), address::web_url(text)));
     Some(GitHubSettings {
         token: token.map_or(Some(None), |read| read.map(Some))?,
         api_url: api_url?,
         clone_url: clone_url?,
+        statuses: written.statuses,
+        status_url: status_url.map_or(Some(None), |read| read.map(Some))?,
     })
 }
 

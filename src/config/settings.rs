@@ -55,6 +55,10 @@ pub struct GitHubSettings {
     pub api_url: Url,
     /// Where `OWNER/NAME.git` is cloned from. Ends in `/`.
     pub clone_url: Url,
+    /// Whether commits get statuses.
+    pub statuses: bool,
+    /// What they link to.
+    pub status_url: Option<Url>,
 }
 
 /// Docker Hub's addresses and credential.

@@ -30,6 +30,7 @@ pub use crate::mail_text::outage::Affected;
 pub use crate::mail_text::outage::Outage;
 pub use crate::mail_text::outage::outage_mail;
 pub use crate::mail_text::outage::recovery_mail;
+pub use crate::mail_text::phrase::cut;
 pub use crate::mail_text::run::Surroundings;
 pub use crate::mail_text::run::run_mail;
 pub use crate::mail_text::trial::trial_mail;

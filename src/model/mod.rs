@@ -1,10 +1,13 @@
 //! The nouns every other file speaks in. No behaviour beyond parsing and printing; uses nothing of homeport.
 
+mod commit_status;
 mod container;
 mod names;
 mod order;
 mod run;
 
+pub use commit_status::CommitState;
+pub use commit_status::CommitStatus;
 pub use container::Container;
 pub use container::HealthStatus;
 pub use container::LABEL_ATTEMPT;

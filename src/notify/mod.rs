@@ -2,15 +2,20 @@
 //! from it and the mail about it are recorded together; sending is a matter of its own, in `outbox`, and fails
 //! no run.
 
+mod commit_status;
 mod outbox;
 mod service;
 
+pub use commit_status::Told;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::DateTime;
 use chrono::Utc;
+use url::Url;
 
 use crate::clients::Clients;
 use crate::clients::clock::Clock;
@@ -40,6 +45,7 @@ use crate::mail_text::run_mail;
 use crate::mail_text::trial_mail;
 use crate::model::ProjectName;
 use crate::model::Release;
+use crate::model::Repository;
 use crate::model::RunNumber;
 use crate::model::RunReport;
 use crate::model::Trigger;
@@ -51,6 +57,9 @@ pub struct Notifier {
     journal: slog::Logger,
     is_wanted: bool,
     deploying: Vec<ProjectName>,
+    /// The projects of whose commits GitHub is told, and where these are.
+    statuses_for: BTreeMap<ProjectName, Repository>,
+    status_url: Option<Url>,
 }
 
 impl Notifier {
@@ -58,7 +67,19 @@ impl Notifier {
     pub fn new(settings: &Settings, clients: Arc<Clients>, journal: slog::Logger) -> Self {
         let deploying =
             settings.projects.iter().filter(|p| p.deploy.is_some()).map(|p| p.name.clone()).collect();
-        Self { clients, journal, is_wanted: settings.email.is_some(), deploying }
+        let tells = settings.github.statuses && settings.github.token.is_some();
+        let followed =
+            settings.projects.iter().filter(|_| tells).filter_map(|project| {
+                Some((project.name.clone(), project.source.as_ref()?.repository.clone()))
+            });
+        Self {
+            clients,
+            journal,
+            is_wanted: settings.email.is_some(),
+            deploying,
+            statuses_for: followed.collect(),
+            status_url: settings.github.status_url.clone(),
+        }
     }
 
     /// Records the end of a CI run, with the mail about it if it is worth one.
@@ -67,7 +88,12 @@ impl Notifier {
     /// The database cannot be used.
     pub async fn finish_ci(&self, report: RunReport) -> anyhow::Result<RunReport> {
         let filer = self.filer(&report).await;
-        self.clients.store.finish_ci(report.clone(), filer).await.context("record the end of the run")?;
+        let status = self.status_of(&report);
+        self.clients
+            .store
+            .finish_ci(report.clone(), status, filer)
+            .await
+            .context("record the end of the run")?;
         Ok(report)
     }
 

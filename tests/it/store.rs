@@ -181,12 +181,12 @@ async fn a_commit_is_judged_by_its_own_failure_and_not_by_the_worlds() {
     let store = card.open();
     let run = card.begin(&store, RunKind::Ci).await;
     let worlds = Outcome::Failed(failure(Stage::Push, Blame::World));
-    store.finish_ci(card.report(run, RunKind::Ci, worlds), nothing()).await.unwrap();
+    store.finish_ci(card.report(run, RunKind::Ci, worlds), None, nothing()).await.unwrap();
     assert_eq!(store.verdict(card.project.clone(), sha()).await.unwrap(), None);
 
     let run = card.begin(&store, RunKind::Ci).await;
     let own = Outcome::Failed(failure(Stage::Test, Blame::Commit));
-    store.finish_ci(card.report(run, RunKind::Ci, own), nothing()).await.unwrap();
+    store.finish_ci(card.report(run, RunKind::Ci, own), None, nothing()).await.unwrap();
     let verdict = store.verdict(card.project.clone(), sha()).await.unwrap();
     assert_eq!(verdict, Some(Verdict::Failed { run, reason: "it did not hold".to_owned() }));
     assert_eq!(store.last_judged(card.project.clone()).await.unwrap(), Some(sha()));
@@ -264,7 +264,7 @@ async fn a_mail_waits_until_it_is_sent_and_the_same_one_waits_once() {
     let store = card.open();
     let run = card.begin(&store, RunKind::Ci).await;
     let filing: Filer = Box::new(|memory| Filing { memory, mail: Some(mail("a@b")) });
-    store.finish_ci(card.report(run, RunKind::Ci, Outcome::Pushed(release(1))), filing).await.unwrap();
+    store.finish_ci(card.report(run, RunKind::Ci, Outcome::Pushed(release(1))), None, filing).await.unwrap();
     store.enqueue(mail("a@b")).await.unwrap();
     drop(store);
 

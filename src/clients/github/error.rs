@@ -42,6 +42,20 @@ pub enum GitHubError {
         /// GitHub's own sentence.
         message: String,
     },
+    /// The token may not say how it stands with a commit.
+    #[error("GitHub does not take commit statuses from this token: {message}")]
+    MayNotWrite {
+        /// GitHub's own sentence.
+        message: String,
+    },
+    /// GitHub will never take what was sent.
+    #[error("GitHub does not take {what}: {message}")]
+    Invalid {
+        /// What was sent.
+        what: String,
+        /// GitHub's own sentence.
+        message: String,
+    },
     /// There is no such thing, or not for us.
     #[error("{message}")]
     NotFound {

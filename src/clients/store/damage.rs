@@ -101,7 +101,10 @@ pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Option<String
         return Ok((!tables.is_empty()).then(|| "it is a database of something else".to_owned()));
     }
     let whole = Connection::open_in_memory()?;
-    whole.execute_batch(SCHEMA)?;
+    // One of an older version is whole without what came later.
+    for step in SCHEMA.iter().take(version.unsigned_abs() as usize) {
+        whole.execute_batch(step)?;
+    }
     let missing = tables_of(&whole)?.into_iter().find(|table| !tables.contains(table));
     Ok(missing.map(|table| format!("its table `{table}` is missing")))
 }

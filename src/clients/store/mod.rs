@@ -13,6 +13,7 @@ mod rebuild;
 mod quarantine;
 mod refusals;
 mod runs;
+mod statuses;
 
 pub use ci::Verdict;
 pub use deployments::Deployment;
@@ -46,8 +47,9 @@ use crate::clients::store::damage::Damage;
 use crate::fault_point;
 use crate::fault_point::Effect;
 
-const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 1;
+/// What leads from each version of the schema to the next, beginning with none.
+const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// Why the database could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -186,8 +188,10 @@ impl Store {
         if found > SCHEMA_VERSION {
             return Err(StoreError::TooNew { path: path.to_owned(), found });
         }
-        if found == 0 {
-            transaction.execute_batch(SCHEMA).map_err(|error| damage::unusable(path, error))?;
+        for step in SCHEMA.iter().skip(found.unsigned_abs() as usize) {
+            transaction.execute_batch(step).map_err(|error| damage::unusable(path, error))?;
+        }
+        if found < SCHEMA_VERSION {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         Ok(transaction.commit()?)

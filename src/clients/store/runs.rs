@@ -17,8 +17,10 @@ use crate::clients::store::outbox::Filer;
 use crate::clients::store::parsed;
 use crate::clients::store::parsed_opt;
 use crate::clients::store::stamp;
+use crate::clients::store::statuses;
 use crate::model::Blame;
 use crate::model::CommitSha;
+use crate::model::CommitStatus;
 use crate::model::Digest;
 use crate::model::Outcome;
 use crate::model::ProjectName;
@@ -132,10 +134,16 @@ impl Store {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub async fn finish_ci(&self, report: RunReport, file: Filer) -> Result<(), StoreError> {
+    pub async fn finish_ci(
+        &self,
+        report: RunReport,
+        status: Option<CommitStatus>,
+        file: Filer,
+    ) -> Result<(), StoreError> {
         self.write("finish-ci", move |tx| {
             end_run(tx, &report)?;
             judge(tx, &report)?;
+            status.iter().try_for_each(|status| statuses::keep(tx, status))?;
             outbox::file(tx, &report.project, file)
         })
         .await

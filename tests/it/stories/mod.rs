@@ -5,6 +5,7 @@ mod away;
 mod bad_images;
 mod changed_config;
 mod commands;
+mod commit_statuses;
 mod docker_away;
 mod first_deployments;
 mod github_troubles;
