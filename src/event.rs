@@ -22,7 +22,6 @@ use crate::model::RunNumber;
 use crate::model::RunReport;
 use crate::model::Tag;
 use crate::model::Trigger;
-use crate::notify::Told;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -131,6 +130,15 @@ pub struct Listing {
     pub platform: Platform,
     /// What stands in the service's place, by what Docker shows.
     pub serving: Option<Release>,
+}
+
+/// What came of telling GitHub about commits.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Projects of whose commits the token may say nothing, and what GitHub says to it.
+    pub refused: Vec<(ProjectName, String)>,
+    /// When what could not be told is tried again.
+    pub next: Option<DateTime<Utc>>,
 }
 
 /// Where the answers to an order go. Clones go to the same place; it closes when the last one is gone.

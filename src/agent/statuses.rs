@@ -7,7 +7,7 @@ use crate::agent::Agent;
 use crate::agent::Life;
 use crate::agent::Telling;
 use crate::event::Event;
-use crate::notify::Told;
+use crate::event::Told;
 
 impl Agent {
     /// Tells what was not told yet; if that is being done, once more after.

@@ -1,11 +1,10 @@
 //! What GitHub shows beside a commit: pending while its run goes on, then how it ended. Kept with the run's end and
 //! told from there, so that neither a crash nor a GitHub that is away leaves a commit pending for ever.
 
-use chrono::DateTime;
 use chrono::TimeDelta;
-use chrono::Utc;
 
 use crate::clients::github::GitHubError;
+use crate::event::Told;
 use crate::mail_text::cut;
 use crate::model::Blame;
 use crate::model::CommitSha;
@@ -21,15 +20,6 @@ use crate::notify::Notifier;
 const LONGEST_DESCRIPTION: usize = 140;
 /// When a GitHub that did not answer is asked again.
 const RETRY: TimeDelta = TimeDelta::seconds(60);
-
-/// What came of telling GitHub.
-#[derive(Debug, Default)]
-pub struct Told {
-    /// Projects of whose commits the token may say nothing, and what to do about it.
-    pub refused: Vec<(ProjectName, String)>,
-    /// When what could not be told is tried again.
-    pub next: Option<DateTime<Utc>>,
-}
 
 impl Notifier {
     /// Keeps that a commit's run begins. `false` if there is nothing to tell.

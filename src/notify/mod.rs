@@ -6,8 +6,6 @@ mod commit_status;
 mod outbox;
 mod service;
 
-pub use commit_status::Told;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
