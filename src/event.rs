@@ -192,8 +192,25 @@ pub struct Findings {
 pub struct PollFailure {
     /// The whole chain of causes on one line.
     pub reason: String,
-    /// When the source said it may be asked again, if it did.
-    pub not_before: Option<DateTime<Utc>>,
+    /// When it is asked again.
+    pub again: Again,
+}
+
+/// When a source is asked again that brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// With growing pauses: who is in trouble must not be pressed.
+    WithPauses,
+    /// Then, because it said so.
+    NotBefore(DateTime<Utc>),
+    /// When it is its turn: it is not the source that did not answer but this machine's own Docker.
+    BySchedule,
+}
+
+impl From<Option<DateTime<Utc>>> for Again {
+    fn from(told: Option<DateTime<Utc>>) -> Self {
+        told.map_or(Self::WithPauses, Self::NotBefore)
+    }
 }
 
 impl std::fmt::Display for Source {

@@ -9,6 +9,7 @@ use crate::clients::github;
 use crate::clients::hub::HubError;
 use crate::config::settings::ProjectSettings;
 use crate::decide::nothing_newer_can_follow;
+use crate::event::Again;
 use crate::event::Head;
 use crate::event::Listing;
 use crate::event::PollFailure;
@@ -38,7 +39,7 @@ pub(super) async fn ask_github(
             renamed_to: answer.moved_to,
             budget: answer.budget,
         }),
-        Err(error) => Err(PollFailure { not_before: error.not_before(), reason: chain(error) }),
+        Err(error) => Err(PollFailure { again: error.not_before().into(), reason: chain(error) }),
     }
 }
 
@@ -60,8 +61,9 @@ pub(super) async fn ask_hub(
         };
         anyhow::Ok((platform, serving))
     };
-    let (platform, standing) =
-        local.await.map_err(|error| PollFailure { reason: format!("{error:#}"), not_before: None })?;
+    let (platform, standing) = local
+        .await
+        .map_err(|error| PollFailure { reason: format!("{error:#}"), again: Again::BySchedule })?;
     let (serving, container) = standing.unzip();
     seen(container);
     let enough =
@@ -74,7 +76,7 @@ pub(super) async fn ask_hub(
         {
             Ok(Listing { tags: Vec::new(), platform, serving })
         }
-        Err(error) => Err(PollFailure { not_before: error.not_before(), reason: chain(error) }),
+        Err(error) => Err(PollFailure { again: error.not_before().into(), reason: chain(error) }),
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::config::duration::Schedule;
+use crate::event::Again;
 use crate::event::PollFailure;
 use crate::event::Source;
 use crate::model::ProjectName;
@@ -35,16 +36,21 @@ impl Agent {
                 (state.told, state.not_before) = (None, None);
                 (state.health.succeeded(), Some(answer), String::new())
             }
-            Err(PollFailure { reason, not_before: told }) => {
+            Err(PollFailure { reason, again }) => {
                 let reason = self.shared.redactor.redact(&reason).into_owned();
-                let then = not_before(now, told, state.backoff.next(jitter));
-                (state.told, state.not_before) = (told.map(|_| then), Some(then));
+                let wait = match again {
+                    Again::BySchedule => None,
+                    Again::WithPauses => Some(not_before(now, None, state.backoff.next(jitter))),
+                    Again::NotBefore(told) => Some(not_before(now, Some(told), state.backoff.next(jitter))),
+                };
+                let is_told = matches!(again, Again::NotBefore(_));
+                (state.told, state.not_before) = (wait.filter(|_| is_told), wait);
                 self.tally.unreachable += 1;
-                let wait = (then - now).num_seconds();
-                slog::warn!(
-                    self.shared.journal,
-                    "{name}: poll of {source} failed, next in {wait} s: {reason}"
+                let next = wait.map_or_else(
+                    || "as scheduled".to_owned(),
+                    |then| format!("in {} s", (then - now).num_seconds()),
                 );
+                slog::warn!(self.shared.journal, "{name}: poll of {source} failed, next {next}: {reason}");
                 (state.health.failed(now), None, reason)
             }
         };

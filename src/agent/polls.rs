@@ -18,6 +18,7 @@ use crate::decide::CommitMemory;
 use crate::decide::ImageDecision;
 use crate::decide::Judgement;
 use crate::decide::commit_due;
+use crate::event::Again;
 use crate::event::Event;
 use crate::event::Head;
 use crate::event::Listing;
@@ -231,7 +232,7 @@ impl Agent {
                     asked.for_each(|listed| listed.digest = Some(digest.clone()));
                     Ok(listing)
                 }
-                Err(error) => Err(PollFailure { reason: format!("{error:#}"), not_before: None }),
+                Err(error) => Err(PollFailure { reason: format!("{error:#}"), again: Again::WithPauses }),
             };
             // Fails only when the agent is gone.
             events.send(Event::HubPolled(settings.name.clone(), answer)).ok();
