@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 
+use crate::visitor::Swap;
 use crate::visitor::Visitor;
 use crate::world::World;
 use crate::world::app::APP_PORT;
@@ -30,7 +32,7 @@ pub enum By {
 pub enum Pid1 {
     /// Docker's init, as in the agent's containers.
     Init,
-    /// The program itself. Linux keeps a SIGTERM from it unless it asked for one, which the samples did not.
+    /// The program itself. Linux keeps a SIGTERM from it unless it asked for one, which the samples' does not.
     Program,
 }
 
@@ -54,13 +56,14 @@ impl<'a> Bare<'a> {
         bare
     }
 
-    /// Lets a new container have the port, and gives the time without service. It is created before, as the
-    /// agent's is, and the old one is removed after.
-    pub async fn swap(&mut self, by: By) -> Duration {
+    /// Lets a new container have the port. It is created before, as the agent's is, and the old one is removed
+    /// after.
+    pub async fn swap(&mut self, by: By) -> Swap {
         let (old, new) = (self.turn, self.turn + 1);
         self.create(new).await;
         let visitor = Visitor::send(self.port.number());
         visitor.wait_for(&page(old), DEADLINE).await;
+        let asked = Instant::now();
         for (act, turn) in [("stop", old), ("start", new)] {
             match by {
                 By::CommandLine => self.docker(&[act, &self.name(turn)]).await,
@@ -68,10 +71,10 @@ impl<'a> Bare<'a> {
             }
         }
         visitor.wait_for(&page(new), DEADLINE).await;
-        let gap = visitor.gap(&page(old), &page(new));
+        let swap = Swap::seen(&visitor, asked, (&page(old), &page(new)));
         self.docker(&["rm", &self.name(old)]).await;
         self.turn = new;
-        gap
+        swap
     }
 
     /// With the options of the agent's containers.

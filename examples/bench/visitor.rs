@@ -24,6 +24,23 @@ pub struct Visitor {
     answers: Arc<Mutex<Vec<Answer>>>,
 }
 
+/// What a visitor sees of a swap.
+#[derive(Debug, Clone, Copy)]
+pub struct Swap {
+    /// From the last answer of the old one to the first of the new one.
+    pub gap: Duration,
+    /// From the order to stop the old one, which may go on answering until it is killed.
+    pub since_stop: Duration,
+}
+
+impl Swap {
+    /// A swap in which the old one was asked to stop then.
+    pub fn seen(visitor: &Visitor, asked: Instant, (old, new): (&str, &str)) -> Self {
+        let first = visitor.first_after(new, asked).expect("the visitor has seen the new page");
+        Self { gap: visitor.gap(old, new), since_stop: first.saturating_duration_since(asked) }
+    }
+}
+
 /// A page that came, and when it was there in full.
 #[derive(Clone)]
 struct Answer {
