@@ -1,22 +1,17 @@
 //! Telling GitHub how it stands with commits: when a run begins, when it has ended, and what an earlier process could
 //! not tell any more.
 
-use chrono::TimeDelta;
-
 use crate::agent::Agent;
 use crate::agent::Life;
-use crate::agent::Telling;
 use crate::event::Event;
 use crate::event::Told;
 
 impl Agent {
-    /// Tells what was not told yet; if that is being done, once more after.
+    /// Tells what was not told yet.
     pub(super) fn tell_github(&mut self) {
-        if self.telling != Telling::Idle {
-            self.telling = Telling::GoingAgain;
+        if !self.reporting.begin() {
             return;
         }
-        self.telling = Telling::Going;
         let (notifier, events) = (self.shared_notifier(), self.events.clone());
         tokio::spawn(async move {
             let told = notifier.tell_github().await;
@@ -25,7 +20,8 @@ impl Agent {
         });
     }
 
-    /// A missing permission is said once, and hinders nothing.
+    /// A missing permission is said once, and hinders nothing. A single pass leaves what could not be told to the
+    /// next one.
     pub(super) fn github_told(&mut self, told: Told) {
         for (name, message) in told.refused {
             let Some(project) = self.projects.get_mut(&name) else { continue };
@@ -37,16 +33,11 @@ impl Agent {
                 );
             }
         }
-        let once_more = std::mem::replace(&mut self.telling, Telling::Idle) == Telling::GoingAgain;
-        if once_more && !self.stopping.is_cancelled() {
+        if self.reporting.end() && !self.stopping.is_cancelled() {
             return self.tell_github();
         }
-        // A single pass leaves the rest to the next one.
         let Some(next) = told.next.filter(|_| self.life == Life::Service) else { return };
-        let now = self.now();
-        if self.next_telling.is_none_or(|planned| next < planned || planned <= now) {
-            self.next_telling = Some(next);
-            let wait = (next - now).max(TimeDelta::zero()).to_std().unwrap_or_default();
+        if let Some(wait) = self.reporting.plan(next, self.now()) {
             self.send_later(wait, Event::StatusesDue);
         }
     }

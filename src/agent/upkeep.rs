@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use chrono::TimeDelta;
 use chrono::Utc;
 
 use crate::agent::Agent;
 use crate::agent::Fresh;
 use crate::agent::Life;
-use crate::agent::Telling;
 use crate::agent::project::ProjectState;
 use crate::event::Event;
 use crate::logging::retention;
@@ -27,20 +25,15 @@ impl Agent {
 
     /// Something was put into the outbox.
     pub(super) fn mail_soon(&mut self) {
-        self.next_mail = None;
+        self.mailing.forget_plan();
         self.try_mails();
     }
 
-    /// Goes through the outbox; if that is being done, once more after.
+    /// Goes through the outbox.
     pub(super) fn try_mails(&mut self) {
-        if self.settings.email.is_none() {
+        if self.settings.email.is_none() || !self.mailing.begin() {
             return;
         }
-        if self.mailing != Telling::Idle {
-            self.mailing = Telling::GoingAgain;
-            return;
-        }
-        self.mailing = Telling::Going;
         let (notifier, events) = (self.shared_notifier(), self.events.clone());
         tokio::spawn(async move {
             let next = notifier.deliver().await;
@@ -52,15 +45,11 @@ impl Agent {
     /// Looks at the outbox again when it is time. In a single pass, and when the agent stops, a mail that could
     /// not be sent stays for the next one.
     pub(super) fn mails_tried(&mut self, next: Option<DateTime<Utc>>) {
-        let once_more = std::mem::replace(&mut self.mailing, Telling::Idle) == Telling::GoingAgain;
-        if once_more && !self.stopping.is_cancelled() {
+        if self.mailing.end() && !self.stopping.is_cancelled() {
             return self.try_mails();
         }
         let Some(next) = next.filter(|_| self.life == Life::Service) else { return };
-        let now = self.now();
-        if self.next_mail.is_none_or(|planned| next < planned || planned <= now) {
-            self.next_mail = Some(next);
-            let wait = (next - now).max(TimeDelta::zero()).to_std().unwrap_or_default();
+        if let Some(wait) = self.mailing.plan(next, self.now()) {
             self.send_later(wait, Event::MailDue);
         }
     }
