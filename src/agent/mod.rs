@@ -3,11 +3,13 @@
 //!
 //! `polls` asks the sources, at the pace of `pace`, and decides what is due; `runs` starts what is due and
 //! takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
-//! deployments; `statuses` tells GitHub about commits; `orders` does what the owner asks for, `errands` what has to be asked first, and `plan` only says
-//! what would be done; `upkeep` sends mail, pings and applies a changed configuration.
+//! deployments, `wellbeing` after older ones, and `images` clears away what is no way back; `orders` does what the owner
+//! asks for, `errands` what has to be asked first, and `plan` only says what would be done; `statuses` tells GitHub about
+//! commits; `upkeep` sends mail, pings and applies a changed configuration.
 
 mod ask;
 mod errands;
+mod images;
 mod job;
 mod orders;
 mod pace;
@@ -19,6 +21,7 @@ mod runs;
 mod start;
 mod statuses;
 mod target;
+mod telling;
 mod upkeep;
 mod watch;
 mod wellbeing;
@@ -38,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
 use crate::agent::rebuild::Memory;
+use crate::agent::telling::Telling;
 use crate::config::settings::Settings;
 use crate::control::Control;
 use crate::event::Event;
@@ -90,17 +94,6 @@ pub struct Tally {
     pub unreachable: u32,
 }
 
-/// How far it is with what is to be told: the outbox, and what GitHub is told about commits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Telling {
-    /// Nobody goes through it.
-    Idle,
-    /// It is being gone through.
-    Going,
-    /// It is being gone through, and something was put in since that may have been missed.
-    GoingAgain,
-}
-
 /// The agent.
 pub struct Agent {
     settings: Settings,
@@ -118,14 +111,10 @@ pub struct Agent {
     stopping: CancellationToken,
     /// Whether nothing more is waited for.
     is_abandoned: bool,
-    /// Whether the outbox is being gone through.
+    /// The mails in the outbox.
     mailing: Telling,
-    /// Whether GitHub is being told about commits.
-    telling: Telling,
-    /// When GitHub is to be told again what it did not take.
-    next_telling: Option<DateTime<Utc>>,
-    /// When the outbox is to be looked at next.
-    next_mail: Option<DateTime<Utc>>,
+    /// What GitHub is told about commits.
+    reporting: Telling,
     /// What a single pass waits for: polls put off to a moment of their own, such as the next look for a tag just
     /// pushed, and what is being told of a service.
     put_off: u32,
@@ -167,10 +156,8 @@ impl Agent {
             control: None,
             stopping: CancellationToken::new(),
             is_abandoned: false,
-            mailing: Telling::Idle,
-            telling: Telling::Idle,
-            next_telling: None,
-            next_mail: None,
+            mailing: Telling::default(),
+            reporting: Telling::default(),
             put_off: 0,
             tally: Tally::default(),
             memory: Memory::Whole,
@@ -236,7 +223,10 @@ impl Agent {
             Event::BranchPushed(repository, branch) => self.poll_pushed(&repository, &branch),
             Event::GitHubPolled(project, answer) => self.github_polled(&project, answer).await,
             Event::HubPolled(project, answer) => self.hub_polled(&project, answer).await,
-            Event::ServiceSeen(project, shown) => self.service_seen(&project, shown.as_deref()).await,
+            Event::ServiceSeen(project, shown) => {
+                self.service_seen(&project, shown.as_deref());
+                self.clear_images_once(&project).await;
+            }
             Event::ServiceTold => self.service_told(),
             Event::RunEnded(report) => self.run_ended(*report).await,
             Event::RunLost(project, kind) => self.run_lost(&project, kind),
@@ -264,7 +254,7 @@ impl Agent {
     fn is_done(&self) -> bool {
         let nothing_runs = self.queue.running(crate::queue::Lane::Ci).is_none()
             && self.queue.running(crate::queue::Lane::Cd).is_none();
-        let is_silent = self.mailing == Telling::Idle && self.telling == Telling::Idle;
+        let is_silent = self.mailing.is_idle() && self.reporting.is_idle();
         if self.stopping.is_cancelled() {
             return self.is_abandoned || (nothing_runs && is_silent);
         }

@@ -38,13 +38,13 @@ impl Agent {
             }
             Err(PollFailure { reason, again }) => {
                 let reason = self.shared.redactor.redact(&reason).into_owned();
-                let wait = match again {
-                    Again::BySchedule => None,
-                    Again::WithPauses => Some(not_before(now, None, state.backoff.next(jitter))),
-                    Again::NotBefore(told) => Some(not_before(now, Some(told), state.backoff.next(jitter))),
+                let (is_put_off, told) = match again {
+                    Again::BySchedule => (false, None),
+                    Again::WithPauses => (true, None),
+                    Again::NotBefore(told) => (true, Some(told)),
                 };
-                let is_told = matches!(again, Again::NotBefore(_));
-                (state.told, state.not_before) = (wait.filter(|_| is_told), wait);
+                let wait = is_put_off.then(|| not_before(now, told, state.backoff.next(jitter)));
+                (state.told, state.not_before) = (wait.filter(|_| told.is_some()), wait);
                 self.tally.unreachable += 1;
                 let next = wait.map_or_else(
                     || "as scheduled".to_owned(),

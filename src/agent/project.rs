@@ -80,9 +80,8 @@ pub struct ProjectState {
     pub cd: Retry,
     /// How the service is after its watch.
     pub wellbeing: Wellbeing,
-    /// Whether the images that are no way back were cleared away since the start: a run that was killed at its end
-    /// leaves that to the next process.
-    pub is_swept: bool,
+    /// Whether the images that are no way back were cleared away since the start.
+    pub is_cleared: bool,
     /// The watch over the newest deployment.
     pub watch: Option<AbortHandle>,
 }
@@ -153,7 +152,7 @@ impl ProjectState {
             ci: Retry::default(),
             cd: Retry::default(),
             wellbeing: Wellbeing::default(),
-            is_swept: false,
+            is_cleared: false,
             watch: None,
         }
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::agent::Life;
 use crate::agent::job::Job;
-use crate::cd::retain::retain;
 use crate::cd::take_back::failure_of;
 use crate::clients::store::Deployment;
 use crate::event::Event;
@@ -44,35 +43,6 @@ impl Agent {
             Ok(Some(deployment)) => self.watch(&report.project, deployment, window),
             Ok(None) => {}
             Err(error) => slog::error!(self.shared.journal, "{}: cannot watch: {error:#}", report.project),
-        }
-    }
-
-    /// After a deployment; on a machine that only builds, after each build.
-    async fn clear_images_after(&mut self, report: &RunReport) {
-        let Some(project) = self.projects.get(&report.project) else { return };
-        match (report.kind, &project.settings.deploy) {
-            (RunKind::Cd, _) | (RunKind::Ci, None) => self.clear_images(&report.project).await,
-            (RunKind::Ci, Some(_)) => {}
-        }
-    }
-
-    /// Clears away the images that are no way back any more.
-    pub(super) async fn clear_images(&mut self, name: &ProjectName) {
-        let Some(project) = self.projects.get_mut(name) else { return };
-        project.is_swept = true;
-        let (clients, journal) = (Arc::clone(&self.shared.clients), self.shared.journal.clone());
-        let settings = Arc::clone(&project.settings);
-        let clearing = async move {
-            match retain(&clients, &settings).await {
-                Ok(0) => {}
-                Ok(removed) => slog::info!(journal, "{}: removed {removed} old images", settings.name),
-                Err(error) => slog::warn!(journal, "{}: cannot remove old images: {error:#}", settings.name),
-            }
-        };
-        match self.life {
-            Life::Service => drop(tokio::spawn(clearing)),
-            // Nothing goes on behind the end of a pass.
-            Life::OnePass => clearing.await,
         }
     }
 

@@ -2,7 +2,6 @@
 //! once and left as it is. A look that shows nothing new writes nothing.
 
 use crate::agent::Agent;
-use crate::agent::Life;
 use crate::cd::release_of;
 use crate::event::Event;
 use crate::health::illness::Change;
@@ -12,13 +11,9 @@ use crate::queue::Lane;
 
 impl Agent {
     /// Takes in what stands in a service's place.
-    pub(super) async fn service_seen(&mut self, name: &ProjectName, shown: Option<&Container>) {
+    pub(super) fn service_seen(&mut self, name: &ProjectName, shown: Option<&Container>) {
         let is_changing = self.queue.running(Lane::Cd) == Some(name)
             || self.queue.waiting(Lane::Cd).any(|(project, _)| project == name);
-        let is_swept = self.life == Life::OnePass || self.projects.get(name).is_none_or(|p| p.is_swept);
-        if !is_swept && !is_changing {
-            self.clear_images(name).await;
-        }
         let now = self.now();
         let Some(project) = self.projects.get_mut(name) else { return };
         // A run changes it, or its watch goes on: they have their own answer.

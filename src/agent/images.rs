@@ -1,0 +1,49 @@
+//! The images that are no way back any more: cleared away after a run, and once after a start, since a run whose process
+//! was killed at its end leaves that to the next one.
+
+use std::sync::Arc;
+
+use crate::agent::Agent;
+use crate::agent::Life;
+use crate::cd::retain::retain;
+use crate::model::ProjectName;
+use crate::model::RunKind;
+use crate::model::RunReport;
+
+impl Agent {
+    /// After a deployment; on a machine that only builds, after each build.
+    pub(super) async fn clear_images_after(&mut self, report: &RunReport) {
+        let Some(project) = self.projects.get(&report.project) else { return };
+        match (report.kind, &project.settings.deploy) {
+            (RunKind::Cd, _) | (RunKind::Ci, None) => self.clear_images(&report.project).await,
+            (RunKind::Ci, Some(_)) => {}
+        }
+    }
+
+    /// At the first answer of Docker's since the start. A single pass does so after its runs.
+    pub(super) async fn clear_images_once(&mut self, name: &ProjectName) {
+        let is_cleared = self.projects.get(name).is_none_or(|project| project.is_cleared);
+        if self.life == Life::Service && !is_cleared {
+            self.clear_images(name).await;
+        }
+    }
+
+    async fn clear_images(&mut self, name: &ProjectName) {
+        let Some(project) = self.projects.get_mut(name) else { return };
+        project.is_cleared = true;
+        let (clients, journal) = (Arc::clone(&self.shared.clients), self.shared.journal.clone());
+        let settings = Arc::clone(&project.settings);
+        let clearing = async move {
+            match retain(&clients, &settings).await {
+                Ok(0) => {}
+                Ok(removed) => slog::info!(journal, "{}: removed {removed} old images", settings.name),
+                Err(error) => slog::warn!(journal, "{}: cannot remove old images: {error:#}", settings.name),
+            }
+        };
+        match self.life {
+            Life::Service => drop(tokio::spawn(clearing)),
+            // Nothing goes on behind the end of a pass.
+            Life::OnePass => clearing.await,
+        }
+    }
+}
