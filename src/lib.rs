@@ -39,7 +39,7 @@
 //! | 7 | the project's own tests, on a copy → `TestedCheckout` | [`ci::test`] |
 //! | 8 | the image, from the files that were tested → `Image` | [`ci::build`] |
 //! | 9 | the next tag is reserved, *then* pushed, then confirmed with the registry → `Release` | [`ci::push`] |
-//! | 10 | outcome, judgement and mail are recorded together; Docker Hub is polled at once | [`notify::Notifier::finish_ci`] |
+//! | 10 | outcome, judgement, mail and what GitHub is told of the commit are recorded together; Docker Hub is polled at once | [`notify::Notifier::finish_ci`] |
 //! | 11 | the listing shows the new tag: is it newer, for this machine, not quarantined? | [`decide::image_due`] |
 //! | 12 | the image comes by digest → `Pulled` | [`cd::pull`] |
 //! | 13 | names and ports are free or ours; the journal is opened: from here on the run has to be ended | [`cd::begin`] |
@@ -67,7 +67,7 @@
 //! - A number, of a run or of a tag, is taken durably before it is used, and never given out again.
 //! - Nothing that was learned is trusted after a restart but the database and Docker; nothing that can be
 //!   derived from Docker is stored.
-//! - Every effect on Docker, the database, a folder or the mail server has a name, at which a test can kill the
+//! - Every effect on Docker, the database, a folder, the mail server or GitHub has a name, at which a test can kill the
 //!   process, before and after: [`fault_point`]. `tests/it/kill_matrix` does so at each.
 //! - What a run's end leads to (judgement, quarantine, deployment, mail) is one transaction with that end.
 //! - A secret is masked before a line is written anywhere; it reaches no argument list, URL, image or mail.

@@ -1,6 +1,6 @@
-//! GitHub, through octocrab: where a branch stands, what a commit says, and saying how it stands with one. Takes the API's address, a token
-//! if there is one, and checked names; gives commit ids, commits, the remaining request budget and
-//! [`GitHubError`]. Must not retry, cache answers or wait: every call is at most a few requests, all within
+//! GitHub, through octocrab: where a branch stands, what a commit says, and saying how it stands with one. Takes the
+//! API's address, a token if there is one, and checked names; gives commit ids, commits, the remaining request budget
+//! and [`GitHubError`]. Must not retry, cache answers or wait: every call is at most a few requests, all within
 //! one time limit.
 //!
 //! Octocrab is assembled here without its own cache, retries and redirects, over the HTTP client of the other

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod build_context;
+mod commit_status;
 mod config;
 mod config_refusals;
 mod database_damage;

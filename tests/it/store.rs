@@ -307,6 +307,23 @@ async fn history_can_be_looked_at_beside_the_agent_and_is_for_its_user_alone() {
 }
 
 #[tokio::test]
+async fn a_database_of_an_older_homeport_is_led_to_the_present_and_keeps_what_it_holds() {
+    let card = Card::new();
+    let store = card.open();
+    let run = card.deploy(&store).await;
+    drop(store);
+    let file = rusqlite::Connection::open(Store::path(card.folder.path())).unwrap();
+    file.execute_batch("DROP TABLE commit_statuses; PRAGMA user_version = 1").unwrap();
+    drop(file);
+
+    let store = card.open();
+
+    let current = store.current(card.project.clone()).await.unwrap();
+    assert_eq!(current.map(|deployment| deployment.run), Some(run));
+    assert_eq!(store.untold_statuses().await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_homeport_is_refused_and_left_alone() {
     let card = Card::new();
     drop(card.open());

@@ -10,6 +10,7 @@ use crate::clients::github::GitHubError;
 use crate::clients::github::Question;
 use crate::clients::github::answer;
 use crate::clients::github::error;
+use crate::fault_point::Effect;
 use crate::model::CommitState;
 use crate::model::CommitStatus;
 
@@ -40,9 +41,11 @@ impl GitHub {
         let what = format!("the status of commit {} of `{}`", status.sha.short(), status.repository);
         let body = serde_json::to_value(&body)
             .map_err(|_| error::malformed(&path, "cannot be asked for in JSON"))?;
+        let effect = Effect::begin("github", "set-status");
         let answer = Clock::within(self.limit, self.ask(&path, &Question::Post(&body)))
             .await
             .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        effect.end();
         match answer.status {
             StatusCode::CREATED | StatusCode::OK => Ok(()),
             StatusCode::UNPROCESSABLE_ENTITY => {
@@ -50,9 +53,7 @@ impl GitHub {
                 Err(GitHubError::Invalid { what, message })
             }
             _ => Err(match self.refused(&answer, &status.repository, &what) {
-                GitHubError::Unauthorized { .. }
-                | GitHubError::Forbidden { .. }
-                | GitHubError::NotFound { .. } => {
+                GitHubError::Forbidden { .. } | GitHubError::NotFound { .. } => {
                     GitHubError::MayNotWrite { message: answer::message(&answer.body) }
                 }
                 other => other,

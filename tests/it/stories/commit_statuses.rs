@@ -87,12 +87,13 @@ async fn what_github_could_not_be_told_is_told_by_the_next_process() {
 #[tokio::test]
 async fn a_run_that_was_cut_off_leaves_its_commit_pending_and_the_next_one_ends_it() {
     let world = World::start().await;
-    world.agent.set("/projects/0/test/commands", serde_json::json!(["sleep 2"]));
+    world.agent.set("/projects/0/test/commands", serde_json::json!(["sleep 600"]));
     let sha = world.repo.commit_page("hello one").await;
     let agent = world.agent.spawn_run().await;
     world.wait_for_stage("ci", "test").await;
     world.expect_status(&sha, "pending").await;
     agent.kill().await;
+    world.agent.set("/projects/0/test/commands", serde_json::json!(["true"]));
 
     world.agent.once().await.expect_success();
 
