@@ -222,6 +222,8 @@ async fn docker_that_goes_away_while_nothing_happens_is_waited_for_in_silence() 
     agent.wait_ready().await;
     engine(&world).cut_power();
     agent.wait_for_stderr("cannot be reached").await;
+    // It is not Docker Hub that is in trouble: it is asked again when it is its turn, however long this takes.
+    agent.wait_for_stderr("poll of Docker Hub failed, next as scheduled").await;
     world.expect_runs(&["1 cd deployed 1"]).await;
 
     engine(&world).restart().await;
