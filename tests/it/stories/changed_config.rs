@@ -25,6 +25,12 @@ async fn serving() -> (World, Standing, RunningAgent) {
     (world, one, agent)
 }
 
+/// The owner changes a key of `deploy` and saves the file.
+fn save(world: &World, key: &str, value: impl Into<Value>) {
+    world.agent.set(&format!("/projects/0/deploy/{key}"), value);
+    world.agent.write_config();
+}
+
 /// Polls go by, and these are the runs still.
 async fn stays_at(world: &World, runs: &[&str]) {
     for _ in 0..3 {
@@ -54,8 +60,7 @@ async fn each_changed_key_has_the_service_deployed_once_more() {
     ];
     let mut runs = vec![FIRST];
     for (number, (key, value)) in (2..).zip(changes) {
-        world.agent.set(&format!("/projects/0/deploy/{key}"), value);
-        world.agent.write_config();
+        save(&world, key, value);
 
         world.expect_mail("1 deployed again").await;
 
@@ -81,8 +86,7 @@ async fn each_changed_key_has_the_service_deployed_once_more() {
 #[tokio::test]
 async fn a_change_that_does_not_hold_is_undone_and_waits_for_the_next_change() {
     let (world, one, agent) = serving().await;
-    world.agent.set("/projects/0/deploy/env", json!({"BROKEN": "yes"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"BROKEN": "yes"}));
 
     let mail = world.expect_mail("1 rolled back: 1 is running again").await;
 
@@ -102,8 +106,7 @@ async fn a_change_that_does_not_hold_is_undone_and_waits_for_the_next_change() {
     let agent = world.agent.spawn_run().await;
     agent.wait_ready().await;
 
-    world.agent.set("/projects/0/deploy/env", json!({"MENDED": "yes"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"MENDED": "yes"}));
 
     world.expect_mail("1 deployed again").await;
     runs.push("3 cd deployed 1");
@@ -119,8 +122,7 @@ async fn a_change_that_does_not_hold_is_undone_and_waits_for_the_next_change() {
 #[tokio::test]
 async fn a_change_that_is_taken_back_by_hand_after_it_failed_leads_to_no_run() {
     let (world, one, agent) = serving().await;
-    world.agent.set("/projects/0/deploy/env", json!({"BROKEN": "yes"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"BROKEN": "yes"}));
     world.expect_mail("1 rolled back: 1 is running again").await;
 
     world.agent.unset("/projects/0/deploy/env");
@@ -141,8 +143,7 @@ async fn a_question_that_nothing_answers_is_not_asked_of_the_way_back_and_a_bett
     let (world, one, agent) = serving().await;
     world.agent.set("/projects/0/deploy/prove/timeout", "2s");
     world.agent.set("/projects/0/deploy/prove/port", 81);
-    world.agent.set("/projects/0/deploy/env", json!({"GREETING": "good day"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"GREETING": "good day"}));
 
     world.expect_mail("1 rolled back: 1 is running again").await;
 
@@ -151,8 +152,7 @@ async fn a_question_that_nothing_answers_is_not_asked_of_the_way_back_and_a_bett
     let mut runs = vec![FIRST, "2 cd rolled-back at prove 1"];
     stays_at(&world, &runs).await;
 
-    world.agent.set("/projects/0/deploy/prove/port", APP_PORT);
-    world.agent.write_config();
+    save(&world, "prove/port", APP_PORT);
 
     world.expect_mail("1 deployed again").await;
     runs.push("3 cd deployed 1");
@@ -170,8 +170,7 @@ async fn a_moved_port_behind_which_nothing_answers_leaves_the_service_where_it_w
     let (world, one, agent) = serving().await;
     let port = ReservedPort::find();
     world.agent.set("/projects/0/deploy/prove/timeout", "2s");
-    world.agent.set("/projects/0/deploy/ports", json!([format!("{}:81", port.number())]));
-    world.agent.write_config();
+    save(&world, "ports", json!([format!("{}:81", port.number())]));
 
     world.expect_mail("1 rolled back: 1 is running again").await;
 
@@ -180,8 +179,7 @@ async fn a_moved_port_behind_which_nothing_answers_leaves_the_service_where_it_w
     let mut runs = vec![FIRST, "2 cd rolled-back at prove 1"];
     stays_at(&world, &runs).await;
 
-    world.agent.set("/projects/0/deploy/ports", json!([format!("{}:{APP_PORT}", port.number())]));
-    world.agent.write_config();
+    save(&world, "ports", json!([format!("{}:{APP_PORT}", port.number())]));
 
     world.expect_mail("1 deployed again").await;
     world.engine.wait_until_serving(port.number(), "hello one", DEADLINE).await.unwrap();
@@ -200,8 +198,7 @@ async fn a_change_that_fails_in_its_watch_is_undone_and_waits_for_the_next_chang
     world.agent.set("/projects/0/deploy/watch", "60s");
     let agent = world.agent.spawn_run().await;
     agent.wait_ready().await;
-    world.agent.set("/projects/0/deploy/env", json!({"GREETING": "good day"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"GREETING": "good day"}));
     world.expect_mail("1 deployed again").await;
 
     world.engine.docker(&["exec", world.project(), "touch", "/sick"]).await.unwrap();
@@ -213,8 +210,7 @@ async fn a_change_that_fails_in_its_watch_is_undone_and_waits_for_the_next_chang
     let status = world.agent.status_json().await;
     assert_eq!(status["projects"][0]["current"]["container_id"], one.id.as_str());
 
-    world.agent.set("/projects/0/deploy/env", json!({"GREETING": "good evening"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"GREETING": "good evening"}));
     world.expect_mail("1 deployed again").await;
     runs.push("4 cd deployed 1");
     stays_at(&world, &runs).await;
@@ -257,8 +253,7 @@ async fn a_changed_container_name_that_comes_with_a_bad_change_leaves_the_servic
     let (world, one, agent) = serving().await;
     let moved = format!("{}-moved", world.project());
     world.agent.set("/projects/0/deploy/container", moved.as_str());
-    world.agent.set("/projects/0/deploy/env", json!({"BROKEN": "yes"}));
-    world.agent.write_config();
+    save(&world, "env", json!({"BROKEN": "yes"}));
 
     world.expect_mail("1 rolled back: 1 is running again").await;
 
