@@ -2,7 +2,6 @@
 //! answers again. The exit is the engine's own time of it.
 
 use std::time::Duration;
-use std::time::Instant;
 
 use chrono::DateTime;
 use chrono::Utc;
@@ -14,9 +13,9 @@ use crate::table::Table;
 use crate::visitor::Visitor;
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::assertions::eventually;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const PACE: Duration = Duration::from_millis(5);
 const MOST_TO_NOTICE: u64 = 500;
 const MOST_TO_ANSWER: u64 = 1500;
 /// What [`App::CrashesAfter`] exits with.
@@ -40,27 +39,22 @@ pub async fn measure(world: &World, images: u32, first_tag: u32, page: &str) -> 
         visitor.wait_for(page, DEADLINE).await;
         // Each must be another image, or it would be known to be bad.
         world.publish(&tag, &App::CrashesAfter(number)).await;
-        let ended = || running.stderr().matches("run ended: rolled back").count();
-        wait_until("the image is rolled back", || ended() == number as usize).await;
+        let is_over = eventually(async || match running.stderr().matches("run ended: rolled back").count() {
+            ended if ended == number as usize => Ok(()),
+            ended => Err(format!("only {ended} images are rolled back")),
+        });
+        is_over.await.expect("the image is rolled back");
         let exit = exit_after(world, began).await;
         let run = world.runs().await.last().expect("the run is listed").number;
         let log = world.log_of(run).await;
         let line = moment::of_line(&log, " failed: ").expect("the run log says that it failed");
         noticed.push(moment::between(exit, line));
         let exit = moment::as_instant(exit);
-        wait_until("the page is back", || visitor.first_after(page, exit).is_some()).await;
-        answers.extend(visitor.first_after(page, exit).map(|again| again.saturating_duration_since(exit)));
+        let again = visitor.first_after(page, exit).expect("what was proven before the run ended answers");
+        answers.push(again.saturating_duration_since(exit));
     }
     assert!(running.terminate().await.success(), "the agent did not end well:\n{}", running.stderr());
     BadImages { noticed: Figures::of(noticed), answers: Figures::of(answers) }
-}
-
-async fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !is_so() {
-        assert!(Instant::now() < end, "waited {DEADLINE:?} in vain until {what}");
-        tokio::time::sleep(PACE).await;
-    }
 }
 
 /// When the engine saw the sample's own exit.

@@ -1,14 +1,10 @@
 //! A swap without homeport, the least it can cost: the container that has a port is stopped and a prepared one
 //! started, by the `docker` command line or straight over the engine's socket.
 
-use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
-
+use crate::socket;
 use crate::visitor::Swap;
 use crate::visitor::Visitor;
 use crate::world::World;
@@ -103,13 +99,8 @@ impl<'a> Bare<'a> {
     }
 
     async fn post(&self, path: &str) {
-        let socket: PathBuf = self.world.engine.host().trim_start_matches("unix://").into();
-        let mut stream = UnixStream::connect(socket).await.expect("reach the engine");
-        let request =
-            format!("POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("ask the engine");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("hear the engine");
+        let answer = socket::ask(self.world.engine.host(), &format!("POST {path}")).await;
+        let answer = answer.expect("ask the engine");
         assert!(answer.starts_with("HTTP/1.1 204 "), "the engine refused {path}: {answer}");
     }
 }

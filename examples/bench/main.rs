@@ -14,6 +14,7 @@ mod moment;
 mod process;
 mod ready;
 mod recovery;
+mod socket;
 mod table;
 mod visitor;
 #[path = "../../tests/it/world/mod.rs"]

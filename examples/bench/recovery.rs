@@ -2,18 +2,15 @@
 //! answers again. The agent was started before Docker is there, as may happen on a real board.
 
 use std::path::Path;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
 use chrono::DateTime;
 use chrono::Utc;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
 
 use crate::figures::Figures;
 use crate::moment;
+use crate::socket;
 use crate::table::Row;
 use crate::table::Table;
 use crate::world::Options;
@@ -65,25 +62,16 @@ async fn cut(world: &World) -> Duration {
     moment::between(answers, decided)
 }
 
-/// When the engine has answered a ping.
+/// When the engine has answered a ping. Asked at a pace that does not blur what is measured.
 async fn answers_at(host: String) -> DateTime<Utc> {
-    let socket: PathBuf = host.trim_start_matches("unix://").into();
     let end = Instant::now() + DEADLINE;
     loop {
-        if ping(&socket).await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")) {
+        if socket::ask(&host, "GET /_ping").await.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")) {
             return Utc::now();
         }
         assert!(Instant::now() < end, "Docker has not answered after {DEADLINE:?}");
         tokio::time::sleep(PACE).await;
     }
-}
-
-async fn ping(socket: &Path) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(socket).await?;
-    stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
 }
 
 impl Recoveries {
