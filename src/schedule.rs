@@ -3,6 +3,8 @@
 //! Cron expressions go to tokio-cron-scheduler. Plain durations are waited out on the clock instead: that
 //! scheduler counts in whole seconds and wakes twice a second, which a quiet agent need not pay for.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use chrono::Local;
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,7 +19,8 @@ use crate::event::Event;
 /// A running timetable, until it is stopped.
 pub struct Timetable {
     clock: Clock,
-    events: UnboundedSender<Event>,
+    /// The only one that lasts: the cron scheduler ends in its own time, and what it still calls then sends nothing.
+    events: Arc<UnboundedSender<Event>>,
     tickers: JoinSet<()>,
     /// Started with the first cron expression.
     cron: Option<JobScheduler>,
@@ -32,7 +35,7 @@ impl std::fmt::Debug for Timetable {
 impl Timetable {
     /// An empty timetable that sends to `events`.
     pub fn new(clock: Clock, events: UnboundedSender<Event>) -> Self {
-        Self { clock, events, tickers: JoinSet::new(), cron: None }
+        Self { clock, events: Arc::new(events), tickers: JoinSet::new(), cron: None }
     }
 
     /// Sends an event at every time of a schedule; with a duration, at once for the first time.
@@ -44,10 +47,9 @@ impl Timetable {
         schedule: &Schedule,
         event: impl Fn() -> Event + Send + Sync + 'static,
     ) -> anyhow::Result<()> {
-        let events = self.events.clone();
         match schedule {
             Schedule::Every(interval) => {
-                let (clock, interval) = (self.clock.clone(), *interval);
+                let (clock, interval, events) = (self.clock.clone(), *interval, Arc::clone(&self.events));
                 self.tickers.spawn(async move {
                     while events.send(event()).is_ok() {
                         clock.sleep(interval).await;
@@ -55,9 +57,10 @@ impl Timetable {
                 });
             }
             Schedule::Cron(expression) => {
+                let events = Arc::downgrade(&self.events);
                 let job = Job::new_tz(expression.as_str(), Local, move |_, _| {
-                    // Fails only when the agent is gone, and this timetable with it.
-                    events.send(event()).ok();
+                    // Without effect when the timetable is gone, or the agent is.
+                    events.upgrade().and_then(|events| events.send(event()).ok());
                 })
                 .with_context(|| format!("schedule `{expression}`"))?;
                 self.cron().await?.add(job).await.with_context(|| format!("schedule `{expression}`"))?;
@@ -75,9 +78,11 @@ impl Timetable {
         self.cron.as_ref().context("the scheduler was just started")
     }
 
-    /// Stops all of it. Dropping stops the durations only: the cron scheduler runs a task of its own.
+    /// Stops all of it: when this is done, nothing more is sent. Dropping does not end the cron scheduler's own task.
     pub async fn stop(mut self) {
-        self.tickers.abort_all();
+        // Waits until the tickers have let go of the sender.
+        self.tickers.shutdown().await;
+        drop(self.events);
         if let Some(mut cron) = self.cron.take() {
             // It can only fail to hear that it should stop because it has stopped.
             cron.shutdown().await.ok();
