@@ -237,6 +237,7 @@ mod tests {
     use super::Verdict;
     use super::masked;
     use crate::model::Blame;
+    use crate::model::Bump;
     use crate::model::Commit;
     use crate::model::Failure;
     use crate::model::Outcome;
@@ -271,6 +272,7 @@ mod tests {
                 subject: String::new(),
                 author: String::new(),
                 url: String::new(),
+                bump: Bump::Patch,
             }),
             candidate: is_cd.then(|| release(commit)),
             outcome,

@@ -9,7 +9,10 @@ use chrono::Datelike;
 use chrono::NaiveDate;
 use chrono::Utc;
 
+use crate::config::project::BumpRule;
 use crate::config::project::TagSchemeName;
+use crate::model::Bump;
+use crate::model::Commit;
 use crate::model::CommitSha;
 use crate::model::Tag;
 
@@ -52,9 +55,11 @@ pub fn rank(scheme: TagSchemeName, tag: &Tag, pushed_at: Option<DateTime<Utc>>) 
 
 /// The tag of the next version: above every version among `taken`, also when the clock that gave `today` is behind.
 ///
-/// A tag of the `commit` scheme is the commit's own name: the same commit gets the same tag again.
+/// A tag of the `commit` scheme is the commit's own name: the same commit gets the same tag again. `bump` matters to
+/// semantic versions alone.
 pub fn next<'a>(
     scheme: TagSchemeName,
+    bump: Bump,
     taken: impl IntoIterator<Item = &'a Tag>,
     commit: &CommitSha,
     today: NaiveDate,
@@ -62,13 +67,28 @@ pub fn next<'a>(
     let highest = taken.into_iter().filter_map(|tag| version(scheme, tag)).max();
     let numbers = match scheme {
         TagSchemeName::Counter => counter_after(highest),
-        TagSchemeName::Semver => semver_after(highest),
+        TagSchemeName::Semver => semver_after(highest, bump),
         TagSchemeName::Calver => calver_after(highest, today),
         TagSchemeName::Commit => return Ok(tag_of(&commit.as_str()[..COMMIT_DIGITS])),
     };
     match numbers {
         Some(numbers) => Ok(tag_of(&spelled(scheme, numbers))),
         None => Err(SchemeExhausted { highest: spelled(scheme, highest.unwrap_or_default()) }),
+    }
+}
+
+/// What the owner's rule says about a commit. While the major number is 0, anything may change at any time (Semantic
+/// Versioning 2.0.0, 4): to leave that state is the owner's decision, never that of a mark in a message.
+pub fn bump<'a>(rule: BumpRule, commit: &Commit, taken: impl IntoIterator<Item = &'a Tag>) -> Bump {
+    match rule {
+        BumpRule::Patch => Bump::Patch,
+        BumpRule::Minor => Bump::Minor,
+        BumpRule::Major => Bump::Major,
+        BumpRule::Conventional => {
+            let highest = taken.into_iter().filter_map(|tag| version(TagSchemeName::Semver, tag)).max();
+            let is_stable = highest.is_some_and(|[major, _, _]| major > 0);
+            if is_stable { commit.bump } else { commit.bump.min(Bump::Minor) }
+        }
     }
 }
 
@@ -115,12 +135,16 @@ fn counter_after(highest: Option<[u64; 3]>) -> Option<[u64; 3]> {
     Some([0, 0, n.checked_add(1)?])
 }
 
-fn semver_after(highest: Option<[u64; 3]>) -> Option<[u64; 3]> {
+fn semver_after(highest: Option<[u64; 3]>, bump: Bump) -> Option<[u64; 3]> {
     let Some([major, minor, patch]) = highest else { return Some([0, 1, 0]) };
-    let next_patch = patch.checked_add(1).map(|patch| [major, minor, patch]);
+    let next_patch = || patch.checked_add(1).map(|patch| [major, minor, patch]);
     let next_minor = || minor.checked_add(1).map(|minor| [major, minor, 0]);
     let next_major = || major.checked_add(1).map(|major| [major, 0, 0]);
-    next_patch.or_else(next_minor).or_else(next_major)
+    match bump {
+        Bump::Patch => next_patch().or_else(next_minor).or_else(next_major),
+        Bump::Minor => next_minor().or_else(next_major),
+        Bump::Major => next_major(),
+    }
 }
 
 fn calver_after(highest: Option<[u64; 3]>, today: NaiveDate) -> Option<[u64; 3]> {
@@ -165,15 +189,21 @@ mod tests {
     use proptest::prop_oneof;
     use proptest::proptest;
 
+    use super::bump;
     use super::next;
     use super::rank;
+    use crate::config::project::BumpRule;
     use crate::config::project::TagSchemeName;
+    use crate::model::Bump;
+    use crate::model::Commit;
     use crate::model::CommitSha;
     use crate::model::Tag;
 
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const NUMBERED: [TagSchemeName; 3] =
         [TagSchemeName::Counter, TagSchemeName::Semver, TagSchemeName::Calver];
+
+    const BUMPS: [Bump; 3] = [Bump::Patch, Bump::Minor, Bump::Major];
 
     fn tags(texts: &[&str]) -> Vec<Tag> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -185,10 +215,17 @@ mod tests {
 
     fn next_after(scheme: TagSchemeName, taken: &[&str]) -> String {
         let commit: CommitSha = COMMIT.parse().unwrap();
-        match next(scheme, &tags(taken), &commit, november()) {
+        match next(scheme, Bump::Patch, &tags(taken), &commit, november()) {
             Ok(tag) => tag.to_string(),
             Err(error) => error.to_string(),
         }
+    }
+
+    fn bumped(rule: BumpRule, marked: Bump, taken: &[&str]) -> String {
+        let commit = Commit { bump: marked, ..Commit::unknown(COMMIT.parse().unwrap()) };
+        let taken = tags(taken);
+        let bump = bump(rule, &commit, &taken);
+        next(TagSchemeName::Semver, bump, &taken, &commit.sha, november()).unwrap().to_string()
     }
 
     fn is_version(scheme: TagSchemeName, text: &str) -> bool {
@@ -254,6 +291,24 @@ mod tests {
     }
 
     #[test]
+    fn a_semantic_version_is_raised_by_the_owners_rule() {
+        let taken = ["1.9.9", "1.10.3", "latest"];
+        assert_eq!(bumped(BumpRule::Patch, Bump::Major, &taken), "1.10.4");
+        assert_eq!(bumped(BumpRule::Minor, Bump::Patch, &taken), "1.11.0");
+        assert_eq!(bumped(BumpRule::Major, Bump::Patch, &taken), "2.0.0");
+        assert_eq!(bumped(BumpRule::Conventional, Bump::Patch, &taken), "1.10.4");
+        assert_eq!(bumped(BumpRule::Conventional, Bump::Minor, &taken), "1.11.0");
+        assert_eq!(bumped(BumpRule::Conventional, Bump::Major, &taken), "2.0.0");
+    }
+
+    #[test]
+    fn no_mark_in_a_message_leads_out_of_version_zero() {
+        assert_eq!(bumped(BumpRule::Conventional, Bump::Major, &["0.4.2"]), "0.5.0");
+        assert_eq!(bumped(BumpRule::Conventional, Bump::Major, &[]), "0.1.0");
+        assert_eq!(bumped(BumpRule::Major, Bump::Patch, &["0.4.2"]), "1.0.0");
+    }
+
+    #[test]
     fn a_new_month_counts_from_one() {
         assert_eq!(next_after(TagSchemeName::Calver, &["2026.10.44"]), "2026.11.1");
         assert_eq!(next_after(TagSchemeName::Calver, &["2025.12.3"]), "2026.11.1");
@@ -314,8 +369,8 @@ mod tests {
         ) {
             let commit: CommitSha = COMMIT.parse().unwrap();
             let today = NaiveDate::from_ymd_opt(year, month, 1).unwrap();
-            for scheme in NUMBERED {
-                if let Ok(tag) = next(scheme, &taken, &commit, today) {
+            for (scheme, bump) in NUMBERED.into_iter().flat_map(|scheme| BUMPS.map(|bump| (scheme, bump))) {
+                if let Ok(tag) = next(scheme, bump, &taken, &commit, today) {
                     let highest = taken.iter().filter_map(|tag| rank(scheme, tag, None)).max();
                     prop_assert!(rank(scheme, &tag, None) > highest, "{tag} after {taken:?}");
                     prop_assert!(!taken.contains(&tag));

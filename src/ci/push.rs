@@ -33,7 +33,7 @@ const MOST_STEPS: usize = 1000;
 /// # Errors
 /// The registry, the network or the database failed. A tag that was taken stays taken.
 pub async fn push(run: &Run, source: &SourceSettings, image: Image) -> Result<Release, StageError> {
-    let tag = take_tag(run, &image).await?;
+    let tag = take_tag(run, source, &image).await?;
     let digest = push_as(run, image.id(), &tag).await?;
     finish(run, source, image.id(), Release { tag, digest }).await
 }
@@ -109,14 +109,15 @@ async fn finish(
 
 /// Finds the next free version and reserves it before anything is pushed: a crash after this leaves a gap,
 /// never two contents under one tag.
-async fn take_tag(run: &Run, image: &Image) -> Result<Tag, StageError> {
+async fn take_tag(run: &Run, source: &SourceSettings, image: &Image) -> Result<Tag, StageError> {
     let store = &run.clients.store;
     let project = &run.project.name;
     let mut taken = store.reserved_tags(project.clone()).await.map_err(failed(Stage::Push, Blame::World))?;
     taken.extend(listed_tags(run).await?);
+    let bump = tag::bump(source.build.bump, image.commit(), &taken);
     let today = run.clients.clock.now().date_naive();
     for _ in 0..MOST_STEPS {
-        let next = tag::next(run.project.scheme, &taken, &image.commit().sha, today);
+        let next = tag::next(run.project.scheme, bump, &taken, &image.commit().sha, today);
         let tag = next.map_err(failed(Stage::Push, Blame::World))?;
         let reserved = store.reserve_tag(project.clone(), tag.clone(), run.number).await;
         let is_new = reserved.map_err(failed(Stage::Push, Blame::World))?;

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::SmtpSecurity;
 use crate::config::duration::Schedule;
+use crate::config::project::BumpRule;
 use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
 use crate::config::project::TestPlace;
@@ -180,6 +181,8 @@ pub struct BuildSettings {
     pub target: Option<String>,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
+    /// Which part of a semantic version is raised.
+    pub bump: BumpRule,
     /// Moving tags pushed beside the version.
     pub also: Vec<Tag>,
     /// The most time the build may take.

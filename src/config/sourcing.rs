@@ -10,8 +10,11 @@ use crate::config::image;
 use crate::config::mounts;
 use crate::config::path::JsonPath;
 use crate::config::problem::Problems;
+use crate::config::project::BumpRule;
 use crate::config::project::Image;
 use crate::config::project::Project;
+use crate::config::project::TagRule;
+use crate::config::project::TagSchemeName;
 use crate::config::project::Test;
 use crate::config::project::TestCommands;
 use crate::config::project::TestPlace;
@@ -103,6 +106,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
         (image_path.key("target"), image.is_some_and(|image| image.target.is_some())),
         (image_path.key("args"), image.is_some_and(|image| image.args.is_some())),
         (image_path.key("also"), image.is_some_and(|image| image.also.is_some())),
+        (image_path.key("tag").key("bump"), image.is_some_and(|image| image.tag.bump.is_some())),
         (image_path.key("timeout"), image.is_some_and(|image| image.timeout.is_some())),
     ];
     for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
@@ -174,15 +178,28 @@ fn build(written: Image, path: &JsonPath, problems: &mut Problems<'_>) -> Option
     for (index, tag) in also.iter().enumerate() {
         problems.keep(&path.key("also").index(index), image::moving_tag(tag, written.tag.scheme));
     }
+    let bump = bump(&written.tag, &path.key("tag").key("bump"), problems);
     let timeout = timeout(written.timeout.unwrap_or(DEFAULT_BUILD_TIMEOUT), &path.key("timeout"), problems);
     Some(BuildSettings {
         dockerfile: dockerfile?,
         context: context?,
         target: written.target,
         args,
+        bump,
         also,
         timeout: timeout?,
     })
+}
+
+/// Only a semantic version has parts that mean something.
+fn bump(written: &TagRule, path: &JsonPath, problems: &mut Problems<'_>) -> BumpRule {
+    if written.bump.is_some() && written.scheme != TagSchemeName::Semver {
+        problems.refuse(
+            path,
+            "only versions of the scheme `semver` have parts to raise: remove it, or set that scheme",
+        );
+    }
+    written.bump.unwrap_or_default()
 }
 
 /// The Dockerfile's path below the context.

@@ -282,6 +282,7 @@ mod tests {
     use crate::fold::Streak;
     use crate::mail_text::Mail;
     use crate::model::Blame;
+    use crate::model::Bump;
     use crate::model::Commit;
     use crate::model::Failure;
     use crate::model::Hold;
@@ -324,6 +325,7 @@ mod tests {
                 subject: "add login".to_owned(),
                 author: "Ann".to_owned(),
                 url: "https://github.com/me/hello/commit/1a2b3c4".to_owned(),
+                bump: Bump::Patch,
             }),
             candidate: None,
             outcome,
@@ -667,6 +669,7 @@ mod tests {
                 subject: evil.clone(),
                 author: evil.clone(),
                 url: "javascript:alert(1)".to_owned(),
+                bump: Bump::Patch,
             }),
             last_lines: vec![format!("\u{1b}[2J{evil}"), "</pre><b>".to_owned()],
             ..ci(Outcome::Failed(failure(Stage::Test, Blame::Commit, &evil)))

@@ -1,11 +1,13 @@
 //! The nouns every other file speaks in. No behaviour beyond parsing and printing; uses nothing of homeport.
 
+mod bump;
 mod commit_status;
 mod container;
 mod names;
 mod order;
 mod run;
 
+pub use bump::Bump;
 pub use commit_status::CommitState;
 pub use commit_status::CommitStatus;
 pub use container::Container;

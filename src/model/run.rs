@@ -11,6 +11,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::bump::Bump;
 use crate::model::names::CommitSha;
 use crate::model::names::Digest;
 use crate::model::names::InvalidName;
@@ -152,12 +153,15 @@ pub struct Commit {
     pub author: String,
     /// The page of the commit, for mails.
     pub url: String,
+    /// By how much its message says that it raises the version.
+    #[serde(default)]
+    pub bump: Bump,
 }
 
 impl Commit {
     /// A commit of which nothing but its id is known.
     pub const fn unknown(sha: CommitSha) -> Self {
-        Self { sha, subject: String::new(), author: String::new(), url: String::new() }
+        Self { sha, subject: String::new(), author: String::new(), url: String::new(), bump: Bump::Patch }
     }
 }
 

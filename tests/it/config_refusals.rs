@@ -485,6 +485,11 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/projects/0/image/tag",
+            json!({ "scheme": "calver", "bump": "minor" }),
+            "projects[0].image.tag.bump: only versions of the scheme `semver` have parts to raise: remove it, or set that scheme",
+        ),
+        (
+            "/projects/0/image/tag",
             json!({ "scheme": "sember" }),
             "projects[0].image.tag.scheme: `sember` is not one of `counter`, `semver`, `calver` or `commit`: did you mean `semver`?",
         ),

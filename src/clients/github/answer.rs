@@ -10,6 +10,7 @@ use crate::clients::github::error;
 use crate::clients::github::error::GitHubError;
 use crate::clients::wait_hint;
 use crate::event::Budget;
+use crate::model::Bump;
 use crate::model::Commit;
 use crate::model::CommitSha;
 use crate::model::Repository;
@@ -88,11 +89,13 @@ pub(super) fn commit(body: &[u8], asked: &CommitSha, what: &str) -> Result<Commi
     }
     let name = answer.commit.author.and_then(|author| author.name).filter(|name| !name.trim().is_empty());
     let author = name.or_else(|| answer.author.and_then(|account| account.login));
+    let message = answer.commit.message.unwrap_or_default();
     Ok(Commit {
         sha: answer.sha,
-        subject: line(&answer.commit.message.unwrap_or_default()),
+        subject: line(&message),
         author: line(&author.unwrap_or_default()),
         url: answer.html_url.filter(|url| url.starts_with("http")).map_or_else(String::new, |url| line(&url)),
+        bump: Bump::marked_in(&message),
     })
 }
 
