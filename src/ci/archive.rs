@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::sync::mpsc;
 
+use crate::ci::delicate::BEGINNING;
+use crate::ci::delicate::Findings;
 use crate::ci::dockerignore::Dockerignore;
 use crate::ci::dockerignore::Verdict;
 use crate::clients::docker::TarStream;
@@ -25,11 +28,16 @@ use crate::clients::docker::TarStream;
 const CHUNK: usize = 64 * 1024;
 
 /// Starts reading. The files belong to `owner`, a user and a group by number.
-pub(super) fn tree_stream(root: PathBuf, ignore: Dockerignore, owner: (u64, u64)) -> TarStream {
+pub(super) fn tree_stream(
+    root: PathBuf,
+    ignore: Dockerignore,
+    owner: (u64, u64),
+    findings: Findings,
+) -> TarStream {
     let (sender, receiver) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         let mut chunks = Chunks { sender, pending: BytesMut::new() };
-        if let Err(error) = write_tar(&root, &ignore, owner, &mut chunks) {
+        if let Err(error) = write_tar(&root, &ignore, owner, &findings, &mut chunks) {
             // If the receiver is gone nobody wants to know.
             drop(chunks.sender.blocking_send(Err(error)));
         }
@@ -52,13 +60,20 @@ struct Walk<'a> {
     root: &'a Path,
     ignore: &'a Dockerignore,
     owner: (u64, u64),
+    findings: &'a Findings,
     tar: tar::Builder<&'a mut Chunks>,
     trail: Vec<Folder>,
 }
 
-fn write_tar(root: &Path, ignore: &Dockerignore, owner: (u64, u64), chunks: &mut Chunks) -> io::Result<()> {
+fn write_tar(
+    root: &Path,
+    ignore: &Dockerignore,
+    owner: (u64, u64),
+    findings: &Findings,
+    chunks: &mut Chunks,
+) -> io::Result<()> {
     let tar = tar::Builder::new(&mut *chunks);
-    let mut walk = Walk { root, ignore, owner, tar, trail: Vec::new() };
+    let mut walk = Walk { root, ignore, owner, findings, tar, trail: Vec::new() };
     walk.folder(Folder { path: PathBuf::new(), verdict: None, is_written: true })?;
     walk.tar.finish()?;
     drop(walk);
@@ -120,6 +135,9 @@ impl Walk<'_> {
         } else if kind.is_file() {
             header.set_size(facts.len());
             let file = open_without_following(&place).map_err(|e| named(path, &e))?;
+            let mut beginning = [0; BEGINNING];
+            let length = file.read_at(&mut beginning, 0).map_err(|e| named(path, &e))?;
+            self.findings.look_at(&path.to_string_lossy(), beginning.get(..length).unwrap_or_default());
             let mut body = Exactly { file, path, left: facts.len() };
             self.tar.append_data(&mut header, path, &mut body)?;
             body.ends_here()

@@ -49,6 +49,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     let _board = run.board.lock().await;
     let build = &source.build;
     let context = sent_tree(run, tested.tree(), &build.context, &build.dockerfile, Stage::Build).await?;
+    let findings = context.findings();
     let platform = run.project.platform.as_deref().and_then(|text| text.parse().ok());
     let request = BuildRequest {
         context: context.stream(),
@@ -63,6 +64,10 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     };
     let output = run.log.output(Stage::Build);
     let built = run.clients.docker.build(request, &output).await;
+    if let Some(warning) = findings.warning() {
+        run.log.line(Stage::Build, &warning);
+        slog::warn!(run.journal, "{warning}");
+    }
     let id = built.map_err(|error| StageError {
         stage: Stage::Build,
         blame: error.blame(),

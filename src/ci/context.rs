@@ -11,6 +11,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::ci::archive::tree_stream;
+use crate::ci::delicate::Findings;
 use crate::ci::dockerignore::BadPattern;
 use crate::ci::dockerignore::Dockerignore;
 use crate::clients::docker::TarStream;
@@ -24,6 +25,7 @@ pub struct Context {
     root: PathBuf,
     ignore: Dockerignore,
     owner: (u64, u64),
+    findings: Findings,
 }
 
 /// Why a tree cannot be what a build is made from. All but `Unreadable` are the commit's own fault.
@@ -87,7 +89,12 @@ impl Context {
 
     /// The whole tree, for a test container; only `.git` is left out.
     pub fn whole(tree: &Path) -> Self {
-        Self { root: tree.to_owned(), ignore: Dockerignore::default(), owner: (0, 0) }
+        Self {
+            root: tree.to_owned(),
+            ignore: Dockerignore::default(),
+            owner: (0, 0),
+            findings: Findings::default(),
+        }
     }
 
     /// Hands the files to another user and group than root, by number.
@@ -96,10 +103,15 @@ impl Context {
         self
     }
 
+    /// What is found in it that an image had better not hold: complete when the stream has come to its end.
+    pub fn findings(&self) -> Findings {
+        self.findings.clone()
+    }
+
     /// Starts reading on a thread of its own. The stream ends with an error if a file cannot be read or
     /// changes meanwhile; dropping it ends the reading.
     pub fn stream(self) -> TarStream {
-        tree_stream(self.root, self.ignore, self.owner)
+        tree_stream(self.root, self.ignore, self.owner, self.findings)
     }
 }
 
@@ -130,7 +142,7 @@ fn prepare(tree: &Path, context: &str, dockerfile: &str) -> Result<Context, Cont
     if let Ok(target) = real.strip_prefix(&root) {
         ignore.keep(&target.to_string_lossy());
     }
-    Ok(Context { root, ignore, owner: (0, 0) })
+    Ok(Context { root, ignore, owner: (0, 0), findings: Findings::default() })
 }
 
 fn missing(what: &'static str, path: &str) -> ContextError {

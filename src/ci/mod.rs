@@ -9,6 +9,7 @@ pub mod archive;
 pub mod build;
 pub mod checkout;
 pub mod context;
+pub mod delicate;
 pub mod detect;
 pub mod dockerignore;
 pub mod push;

@@ -47,6 +47,27 @@ async fn sent(dir: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_an_image_had_better_not_hold_is_named_once_it_is_read_unless_it_is_ignored() {
+    let dir = tree(&[
+        ("Dockerfile", "FROM scratch"),
+        (".env", "PASSWORD=hunter2"),
+        ("tls/site.pem", "-----BEGIN PRIVATE KEY-----\nMII"),
+        (".git/config", "[core]"),
+    ]);
+    let context = Context::for_build(dir.path(), ".", "Dockerfile").await.unwrap();
+    let findings = context.findings();
+    bytes(context).await.unwrap();
+    let warning = findings.warning().unwrap();
+    assert!(warning.contains("gets `.env` (settings), `tls/site.pem` (a private key);"), "{warning}");
+
+    fs::write(dir.path().join(".dockerignore"), ".env\ntls\n").unwrap();
+    let context = Context::for_build(dir.path(), ".", "Dockerfile").await.unwrap();
+    let findings = context.findings();
+    bytes(context).await.unwrap();
+    assert_eq!(findings.warning(), None);
+}
+
+#[tokio::test]
 async fn a_tree_is_sent_in_a_fixed_order_without_its_history() {
     let dir = tree(&[
         ("b/z", ""),
