@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::clients::git::GitError;
 use crate::config::settings::SourceSettings;
+use crate::config::settings::Submodules;
 use crate::fault_point::Effect;
 use crate::model::Blame;
 use crate::model::Commit;
@@ -94,6 +95,10 @@ pub fn scratch(run: &Run) -> Result<WorkTree, StageError> {
     WorkTree::of(run, "scratch").map_err(failed(Stage::Test, Blame::World))
 }
 
+fn told(error: GitError) -> StageError {
+    StageError { stage: Stage::Checkout, blame: error.blame(), source: error.into() }
+}
+
 async fn lay_out(
     run: &Run,
     source: &SourceSettings,
@@ -105,6 +110,14 @@ async fn lay_out(
     let git = &run.clients.git;
     git.checkout(&run.project.name, &source.repository, &source.branch, &commit.sha, tree.path(), &output)
         .await
-        .map_err(failed::<GitError>(Stage::Checkout, Blame::World))?;
+        .map_err(told)?;
+    match source.submodules {
+        Submodules::Empty => {}
+        Submodules::Filled => {
+            let filled =
+                git.submodules(&run.project.name, &source.repository, &commit.sha, tree.path(), &output);
+            filled.await.map_err(told)?;
+        }
+    }
     Ok(tree)
 }

@@ -4,11 +4,12 @@
 //! that a repository brings along.
 //!
 //! The tree is read through a private index and not by `git archive`, which leaves out what the repository
-//! marks with `export-ignore`. Submodules stay empty folders and LFS files stay pointers.
+//! marks with `export-ignore`. Submodules stay empty folders unless they are asked for; LFS files stay pointers.
 
 mod command;
 mod error;
 mod mirror;
+mod submodules;
 
 pub use error::GitError;
 

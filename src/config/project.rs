@@ -30,6 +30,10 @@ pub struct Project {
     /// The branch to follow. Default `main`.
     #[schemars(extend("default" = "main"))]
     pub branch: Option<Branch>,
+    /// Whether the folders of submodules get their files: over HTTPS, with `github.token` where they are on the same server.
+    /// Default `false`: they stay empty.
+    #[schemars(extend("default" = false))]
+    pub submodules: Option<bool>,
     /// How often the two sources are asked.
     #[serde(default)]
     pub poll: Poll,

@@ -144,6 +144,8 @@ pub struct SourceSettings {
     /// When GitHub is asked.
     pub poll: Schedule,
     /// The tests.
+    /// What becomes of the folders of submodules.
+    pub submodules: Submodules,
     pub test: TestPlan,
     /// The build.
     pub build: BuildSettings,
@@ -152,6 +154,15 @@ pub struct SourceSettings {
 /// The tests a commit must pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TestPlan {
+/// What becomes of the folders of submodules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submodules {
+    /// They stay empty.
+    Empty,
+    /// They get their files, and so do those within them.
+    Filled,
+}
+
     /// The owner said that there are none.
     None,
     /// What the repository's files suggest.

@@ -23,6 +23,7 @@ use crate::config::resolve::Scope;
 use crate::config::settings::BuildSettings;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
+use crate::config::settings::Submodules;
 use crate::config::settings::TestPlan;
 use crate::model::Branch;
 
@@ -61,6 +62,7 @@ pub fn source(
     Some(Some(SourceSettings {
         repository: written.repository?,
         branch: branch?,
+        submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
         poll,
         test: test?,
         build: build?,
@@ -99,6 +101,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
     let image = written.image.as_ref();
     let given = [
         (path.key("branch"), written.branch.is_some()),
+        (path.key("submodules"), written.submodules.is_some()),
         (path.key("poll").key("github"), written.poll.github.is_some()),
         (path.key("test"), written.test.is_some()),
         (image_path.key("dockerfile"), image.is_some_and(|image| image.dockerfile.is_some())),

@@ -68,6 +68,19 @@ impl GitServer {
         self.folder.path().join("work")
     }
 
+    /// Adds the repository `me/NAME` with one file, and gives its commit.
+    pub fn another(&self, name: &str, file: &str) -> CommitSha {
+        let work = self.folder.path().join(format!("work-{name}"));
+        let bare = self.folder.path().join(format!("srv/me/{name}.git"));
+        run(self.folder.path(), &["git", "init", "-q", "--bare", "-b", "main", &bare.to_string_lossy()]);
+        run(self.folder.path(), &["git", "init", "-q", "-b", "main", &work.to_string_lossy()]);
+        std::fs::write(work.join(file), format!("{file} of {name}\n")).unwrap();
+        run(&work, &["git", "add", "-A"]);
+        run(&work, &["git", "commit", "-q", "-m", "Begin"]);
+        run(&work, &["git", "push", "-q", &bare.to_string_lossy(), "HEAD:refs/heads/main"]);
+        run(&work, &["git", "rev-parse", "HEAD"]).trim().parse().unwrap()
+    }
+
     /// The served repository.
     pub fn bare(&self) -> PathBuf {
         self.folder.path().join("srv/me/hello.git")

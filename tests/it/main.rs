@@ -13,6 +13,7 @@ mod docker_versions;
 mod git_client;
 mod git_server;
 mod github_client;
+mod git_submodules;
 mod host_process;
 mod hub_client;
 mod kill_matrix;

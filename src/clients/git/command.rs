@@ -99,6 +99,8 @@ pub(super) struct GitCommand {
     environment: Vec<(&'static str, OsString)>,
     token: Option<SecretString>,
     is_question: bool,
+    /// The most of its words that is kept, in bytes.
+    kept: usize,
 }
 
 /// How git ended.
@@ -122,14 +124,26 @@ impl GitCommand {
         let arguments = arguments.iter().map(OsString::from).collect();
         // A command that has no business with a server reaches none.
         let environment = vec![("GIT_ALLOW_PROTOCOL", OsString::new())];
-        let command =
-            Self { settings: vec![], place: vec![], arguments, environment, token: None, is_question: false };
+        let command = Self {
+            settings: vec![],
+            place: vec![],
+            arguments,
+            environment,
+            token: None,
+            is_question: false,
+            kept: KEPT_OUTPUT,
+        };
         command.with_settings(SETTINGS)
     }
 
     /// One that changes nothing.
     pub(super) fn question(arguments: &[&str]) -> Self {
         Self { is_question: true, ..Self::new(arguments) }
+    }
+
+    /// Keeps more of its words than usual, in bytes.
+    pub(super) fn keeping(self, kept: usize) -> Self {
+        Self { kept, ..self }
     }
 
     /// Adds a path as the last argument.
@@ -180,6 +194,7 @@ impl GitCommand {
         let verb =
             self.arguments.first().map_or_else(String::new, |verb| verb.to_string_lossy().into_owned());
         let _effect = (!self.is_question).then(|| Effect::begin("git", &verb));
+        let kept = self.kept;
         let mut command = self.prepare(program);
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => GitError::NotInstalled { program: program.to_owned() },
@@ -189,7 +204,7 @@ impl GitCommand {
         let mut group = Group::of(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr, status) =
-            tokio::join!(collect(stdout, &|_: &[u8]| {}), collect(stderr, out), child.wait());
+            tokio::join!(collect(stdout, kept, &|_: &[u8]| {}), collect(stderr, kept, out), child.wait());
         group.has_ended();
         let status =
             status.map_err(|error| GitError::Failed { message: format!("wait for git {verb}: {error}") })?;
@@ -252,7 +267,7 @@ impl Drop for Group {
 }
 
 /// Passes a stream on piece by piece, and keeps its end.
-async fn collect(stream: Option<impl AsyncRead + Unpin>, out: Output<'_>) -> String {
+async fn collect(stream: Option<impl AsyncRead + Unpin>, most: usize, out: Output<'_>) -> String {
     let mut kept = Vec::new();
     let mut piece = vec![0; 8 << 10];
     if let Some(mut stream) = stream {
@@ -260,7 +275,7 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, out: Output<'_>) -> Str
             let piece = piece.get(..length).unwrap_or_default();
             out(piece);
             kept.extend_from_slice(piece);
-            kept.drain(..kept.len().saturating_sub(KEPT_OUTPUT));
+            kept.drain(..kept.len().saturating_sub(most));
         }
     }
     String::from_utf8_lossy(&kept).into_owned()

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clients::git::command::Ended;
+use crate::model::Blame;
 use crate::model::Branch;
 use crate::model::CommitSha;
 use crate::model::Repository;
@@ -78,6 +79,22 @@ pub enum GitError {
         /// The commit.
         sha: CommitSha,
     },
+    /// A submodule is not what it must be.
+    #[error("the submodule `{path}` {reason}")]
+    Submodule {
+        /// Its path in the tree.
+        path: String,
+        /// What is wrong with it, a clause.
+        reason: String,
+    },
+    /// A submodule cannot be fetched or laid out.
+    #[error("the submodule `{path}` cannot be laid out")]
+    InSubmodule {
+        /// Its path in the tree.
+        path: String,
+        /// Why.
+        source: Box<GitError>,
+    },
     /// The disk is full.
     #[error("no space is left for {}: free some on that disk", .path.display())]
     NoSpace {
@@ -107,6 +124,22 @@ pub enum GitError {
 }
 
 impl GitError {
+    /// Whose fault it is: what a commit names and nobody has is its own.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Submodule { .. } => Blame::Commit,
+            Self::Denied { .. }
+            | Self::NotFound { .. }
+            | Self::Unreachable { .. }
+            | Self::CommitGone { .. }
+            | Self::InSubmodule { .. }
+            | Self::NoSpace { .. }
+            | Self::TimedOut { .. }
+            | Self::NotInstalled { .. }
+            | Self::Failed { .. } => Blame::World,
+        }
+    }
+
     /// A folder that could not be made, read or removed.
     pub(super) fn of_io(verb: &str, path: &Path, error: &io::Error) -> Self {
         match error.kind() {
