@@ -9,6 +9,7 @@ use crate::ci::context::Context;
 use crate::ci::test::TestedCheckout;
 use crate::clients::docker::BuildRequest;
 use crate::config::settings::SourceSettings;
+use crate::config::size::Size;
 use crate::model::Blame;
 use crate::model::Commit;
 use crate::model::LABEL_CREATED;
@@ -64,6 +65,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     };
     let output = run.log.output(Stage::Build);
     let built = run.clients.docker.build(request, &output).await;
+    trim_cache(run).await;
     if let Some(warning) = findings.warning() {
         run.log.line(Stage::Build, &warning);
         slog::warn!(run.journal, "{warning}");
@@ -75,6 +77,20 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     })?;
     run.log.line(Stage::Build, &format!("built {id}"));
     Ok(Image { commit: tested.commit().clone(), id })
+}
+
+/// Keeps the build cache within its budget. That it cannot be is worth a line, not a failed run.
+async fn trim_cache(run: &Run) {
+    let budget = run.clients.build_cache;
+    match run.clients.docker.trim_build_cache(budget.bytes()).await {
+        Ok(0) => {}
+        Ok(freed) => {
+            let freed = Size::from_bytes(freed);
+            run.log
+                .line(Stage::Build, &format!("removed {freed} of old build cache, to keep {budget} at most"));
+        }
+        Err(error) => run.log.line(Stage::Build, &format!("the build cache was not trimmed: {error}")),
+    }
 }
 
 /// The part of a tree that is sent to a build.

@@ -36,6 +36,7 @@ use crate::clients::store::Store;
 use crate::clients::tls::Tls;
 use crate::config::settings::Login;
 use crate::config::settings::Settings;
+use crate::config::size::Size;
 use crate::model::Digest;
 use crate::model::ImageName;
 use crate::model::Platform;
@@ -75,6 +76,8 @@ pub struct Clients {
     pub registry: String,
     /// The login there.
     pub registry_login: Option<Login>,
+    /// What the engine's build cache may take beside what images need.
+    pub build_cache: Size,
     /// Where work trees are laid out.
     pub trees_dir: PathBuf,
 }
@@ -106,6 +109,7 @@ impl Clients {
             clone_url: github.clone_url.as_str().trim_end_matches('/').to_owned(),
             registry: hub.registry.clone(),
             registry_login: hub.login.clone(),
+            build_cache: settings.build_cache,
             trees_dir: settings.state_dir.join("trees"),
         })
     }

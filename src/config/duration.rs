@@ -222,7 +222,7 @@ impl<'de> Deserialize<'de> for Schedule {
 }
 
 /// Takes a text, and a bare number as the text it was written as, so that both get the same answer.
-struct TextOrNumber(&'static str);
+pub(super) struct TextOrNumber(pub(super) &'static str);
 
 impl de::Visitor<'_> for TextOrNumber {
     type Value = String;

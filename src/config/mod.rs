@@ -15,6 +15,7 @@ pub mod project;
 pub mod schema;
 pub mod secret;
 pub mod settings;
+pub mod size;
 
 mod address;
 mod contact;
@@ -38,6 +39,7 @@ use serde::Serialize;
 use crate::config::duration::Interval;
 use crate::config::project::Project;
 use crate::config::secret::SecretSource;
+use crate::config::size::Size;
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -106,6 +108,10 @@ pub struct DockerHub {
 pub struct Docker {
     /// The engine's socket, `unix:///PATH` or `tcp://HOST:PORT`. Default `unix:///var/run/docker.sock`.
     pub host: String,
+    /// How much the engine's build cache may take beside what images need; what was used longest ago goes after each
+    /// build. Default `4GB`.
+    #[schemars(extend("default" = "4GB"))]
+    pub build_cache: Size,
 }
 
 /// Who gets mail, and how it is sent.
@@ -204,7 +210,7 @@ impl Default for DockerHub {
 
 impl Default for Docker {
     fn default() -> Self {
-        Self { host: "unix:///var/run/docker.sock".to_owned() }
+        Self { host: "unix:///var/run/docker.sock".to_owned(), build_cache: Size::from_megabytes(4000) }
     }
 }
 

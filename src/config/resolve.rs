@@ -82,6 +82,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         github: github?,
         docker_hub: docker_hub?,
         docker_host: config.docker.host,
+        build_cache: config.docker.build_cache,
         email: email?,
         webhook: webhook?,
         heartbeat: heartbeat?,

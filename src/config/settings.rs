@@ -17,6 +17,7 @@ use crate::config::project::BumpRule;
 use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
 use crate::config::project::TestPlace;
+use crate::config::size::Size;
 use crate::model::Branch;
 use crate::model::ContainerName;
 use crate::model::ImageName;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub docker_hub: HubSettings,
     /// The Docker engine's socket, `unix:///PATH` or `tcp://HOST:PORT`.
     pub docker_host: String,
+    /// What the engine's build cache may take beside what images need.
+    pub build_cache: Size,
     /// Mail, if any is to be sent.
     pub email: Option<EmailSettings>,
     /// The webhook, if one is to listen.
@@ -141,19 +144,16 @@ pub struct SourceSettings {
     pub repository: Repository,
     /// The branch to follow.
     pub branch: Branch,
+    /// What becomes of the folders of submodules.
+    pub submodules: Submodules,
     /// When GitHub is asked.
     pub poll: Schedule,
     /// The tests.
-    /// What becomes of the folders of submodules.
-    pub submodules: Submodules,
     pub test: TestPlan,
     /// The build.
     pub build: BuildSettings,
 }
 
-/// The tests a commit must pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TestPlan {
 /// What becomes of the folders of submodules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Submodules {
@@ -163,6 +163,9 @@ pub enum Submodules {
     Filled,
 }
 
+/// The tests a commit must pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TestPlan {
     /// The owner said that there are none.
     None,
     /// What the repository's files suggest.

@@ -1,6 +1,7 @@
 //! One test binary, so that there is one link step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod build_cache;
 mod build_context;
 mod commit_status;
 mod config;
@@ -12,8 +13,8 @@ mod docker_sandbox;
 mod docker_versions;
 mod git_client;
 mod git_server;
-mod github_client;
 mod git_submodules;
+mod github_client;
 mod host_process;
 mod hub_client;
 mod kill_matrix;

@@ -7,6 +7,7 @@
 //! error of one call and not of the process.
 
 mod build;
+mod cache;
 mod confinement;
 mod containers;
 mod error;
