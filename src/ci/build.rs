@@ -61,6 +61,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
         platform: platform.as_ref(),
         labels: &labels(run, source, tested.commit()),
         login: run.clients.build_login(),
+        has_network: true,
         timeout: build.timeout,
     };
     let output = run.log.output(Stage::Build);

@@ -31,6 +31,7 @@ use crate::config::project::TestDockerfile;
 use crate::config::project::TestPlace;
 use crate::config::settings::SourceSettings;
 use crate::config::settings::TestPlan;
+use crate::config::settings::TestTerms;
 use crate::model::Blame;
 use crate::model::Commit;
 use crate::model::ContainerName;
@@ -81,29 +82,29 @@ pub async fn test(
     source: &SourceSettings,
     checkout: Checkout,
 ) -> Result<TestedCheckout, StageError> {
-    let (place, commands, timeout) = match &source.test {
+    let (place, commands, terms) = match &source.test {
         TestPlan::None => {
             run.log.line(Stage::Test, "the configuration says that there are no tests");
             return Ok(TestedCheckout { checkout });
         }
-        TestPlan::Run { place, commands, timeout } => (place.clone(), commands.clone(), *timeout),
-        TestPlan::Detect { timeout } => {
+        TestPlan::Run { place, commands, terms } => (place.clone(), commands.clone(), *terms),
+        TestPlan::Detect(terms) => {
             let names = names_in(checkout.tree()).map_err(failed(Stage::Test, Blame::World))?;
             let found = detect(&names, &|name| small_text(&checkout.tree().join(name)));
             let found = found.map_err(failed(Stage::Test, Blame::Commit))?;
             run.log.line(Stage::Test, &found.to_string());
-            (found.place, found.commands, *timeout)
+            (found.place, found.commands, *terms)
         }
     };
     let end = match &place {
         TestPlace::Image(image) => {
             let tree = Context::whole(checkout.tree()).stream();
-            in_container(run, &image.image, Some((tree, WORKDIR)), &commands, timeout).await
+            in_container(run, &image.image, Some((tree, WORKDIR)), &commands, terms).await
         }
         TestPlace::Dockerfile(dockerfile) => {
-            in_dockerfile(run, &checkout, dockerfile, &commands, timeout).await
+            in_dockerfile(run, &checkout, dockerfile, &commands, terms).await
         }
-        TestPlace::Host(_) => on_host(run, source, &checkout, &commands, timeout).await,
+        TestPlace::Host(_) => on_host(run, source, &checkout, &commands, terms.timeout).await,
     };
     end.map(|()| TestedCheckout { checkout })
 }
@@ -114,7 +115,7 @@ async fn in_dockerfile(
     checkout: &Checkout,
     place: &TestDockerfile,
     commands: &[String],
-    timeout: Duration,
+    terms: TestTerms,
 ) -> Result<(), StageError> {
     let context = sent_tree(run, checkout.tree(), ".", &place.dockerfile, Stage::Test).await?;
     let request = BuildRequest {
@@ -126,7 +127,9 @@ async fn in_dockerfile(
         platform: None,
         labels: &labels(run),
         login: run.clients.build_login(),
-        timeout,
+        // Where commands follow, the build only lays out what they need; where none do, it is the test.
+        has_network: !commands.is_empty() || terms.network.is_none(),
+        timeout: terms.timeout,
     };
     let output = run.log.output(Stage::Test);
     let built = Box::pin(run.clients.docker.build(request, &output)).await;
@@ -136,7 +139,7 @@ async fn in_dockerfile(
         source: error.into(),
     })?;
     let tested =
-        if commands.is_empty() { Ok(()) } else { in_container(run, &image, None, commands, timeout).await };
+        if commands.is_empty() { Ok(()) } else { in_container(run, &image, None, commands, terms).await };
     // Its layers stay in the build cache, which makes the next test quick; the image itself has served.
     if let Err(error) = run.clients.docker.remove_image(&image).await {
         run.log.line(Stage::Test, &format!("the test image stays behind: {error}"));
@@ -149,7 +152,7 @@ async fn in_container(
     image: &str,
     tree: Option<(TarStream, &str)>,
     commands: &[String],
-    timeout: Duration,
+    terms: TestTerms,
 ) -> Result<(), StageError> {
     let engine = run.clients.docker.engine().await.map_err(failed(Stage::Test, Blame::World))?;
     let name: ContainerName = format!("{}.test-{}", run.project.name, run.number)
@@ -169,7 +172,8 @@ async fn in_container(
         env: &env,
         labels: &labels(run),
         user: None,
-        limits: limits(&engine, timeout),
+        has_network: terms.network.is_none(),
+        limits: limits(&engine, terms.timeout),
     };
     run.log.line(Stage::Test, &format!("in a container of {image}"));
     let output = run.log.output(Stage::Test);
@@ -190,7 +194,7 @@ async fn in_container(
         }
         SandboxEnd::Exited(code) => Err(red(anyhow!("the tests exited with code {code}"))),
         SandboxEnd::OutOfMemory => Err(red(anyhow!("the tests were killed for want of memory"))),
-        SandboxEnd::TimedOut => Err(too_slow(timeout)),
+        SandboxEnd::TimedOut => Err(too_slow(terms.timeout)),
     }
 }
 

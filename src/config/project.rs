@@ -93,6 +93,16 @@ pub struct TestCommands {
     /// The most time they may take. Default `15m`.
     #[serde(default = "default_test_timeout")]
     pub timeout: Interval,
+    /// `none`: the tests run in a container without a network. Left out: Docker's bridge.
+    pub network: Option<TestNetwork>,
+}
+
+/// The word `none`, for tests that are to reach nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum TestNetwork {
+    /// No network but the container's own loopback.
+    None,
 }
 
 /// The place where tests run.

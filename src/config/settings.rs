@@ -16,6 +16,7 @@ use crate::config::duration::Schedule;
 use crate::config::project::BumpRule;
 use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
+use crate::config::project::TestNetwork;
 use crate::config::project::TestPlace;
 use crate::config::size::Size;
 use crate::model::Branch;
@@ -169,19 +170,25 @@ pub enum TestPlan {
     /// The owner said that there are none.
     None,
     /// What the repository's files suggest.
-    Detect {
-        /// The most time the tests may take.
-        timeout: Duration,
-    },
+    Detect(TestTerms),
     /// The configured tests.
     Run {
         /// Where they run.
         place: TestPlace,
         /// Shell commands; empty only for a Dockerfile whose build is the test.
         commands: Vec<String>,
-        /// The most time the tests may take.
-        timeout: Duration,
+        /// What they may take.
+        terms: TestTerms,
     },
+}
+
+/// What tests may take, wherever they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TestTerms {
+    /// The most time.
+    pub timeout: Duration,
+    /// The network; `None` for Docker's bridge.
+    pub network: Option<TestNetwork>,
 }
 
 /// The build.

@@ -25,6 +25,7 @@ use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
 use crate::config::settings::Submodules;
 use crate::config::settings::TestPlan;
+use crate::config::settings::TestTerms;
 use crate::model::Branch;
 
 const DEFAULT_BRANCH: &str = "main";
@@ -120,7 +121,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
 
 fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
     match written {
-        None => Some(TestPlan::Detect { timeout: default_test_timeout().get() }),
+        None => Some(TestPlan::Detect(TestTerms { timeout: default_test_timeout().get(), network: None })),
         Some(Test::Word(_)) => Some(TestPlan::None),
         Some(Test::Commands(written)) => test_commands(written, path, problems),
     }
@@ -128,6 +129,7 @@ fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) ->
 
 fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
     let timeout = timeout(written.timeout, &path.key("timeout"), problems)?;
+    let terms = TestTerms { timeout, network: written.network };
     for (index, command) in written.commands.iter().enumerate() {
         if command.trim().is_empty() || command.contains('\0') {
             problems.refuse(
@@ -142,8 +144,16 @@ fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems
             &path.key("in"),
             "missing: where the commands run, such as `{\"image\": \"python:3.12-slim\"}` or `\"host\"`",
         ),
-        None => return Some(TestPlan::Detect { timeout }),
-        Some(TestPlace::Host(_)) => require_commands(has_commands, path, problems),
+        None => return Some(TestPlan::Detect(terms)),
+        Some(TestPlace::Host(_)) => {
+            require_commands(has_commands, path, problems);
+            if written.network.is_some() {
+                problems.refuse(
+                    &path.key("network"),
+                    "tests on the host have this machine's network: remove this key, or test in an `image`",
+                );
+            }
+        }
         Some(TestPlace::Image(place)) => {
             problems.keep(&path.key("in").key("image"), image::reference(&place.image));
             require_commands(has_commands, path, problems);
@@ -156,7 +166,7 @@ fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems
             }
         }
     }
-    Some(TestPlan::Run { place: written.place?, commands: written.commands, timeout })
+    Some(TestPlan::Run { place: written.place?, commands: written.commands, terms })
 }
 
 fn require_commands(has_commands: bool, path: &JsonPath, problems: &mut Problems<'_>) {

@@ -1,5 +1,5 @@
-//! How `test` and `test.in` are read, which are a word or an object. Written by hand, so that a wrong one is
-//! answered with the right ones. Pure.
+//! How `test`, `test.in` and `test.network` are read, which are a word or an object. Written by hand, so that a
+//! wrong one is answered with the right ones. Pure.
 
 use std::fmt;
 
@@ -14,6 +14,7 @@ use crate::config::project::Test;
 use crate::config::project::TestCommands;
 use crate::config::project::TestDockerfile;
 use crate::config::project::TestImage;
+use crate::config::project::TestNetwork;
 use crate::config::project::TestPlace;
 
 const TESTS: &str = "`\"none\"` for no tests, or an object such as `{\"in\": {\"image\": \"python:3.12-slim\"}, \
@@ -51,6 +52,17 @@ impl<'de> de::Visitor<'de> for TestVisitor {
 impl<'de> Deserialize<'de> for TestPlace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PlaceVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for TestNetwork {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "none" => Ok(Self::None),
+            word => Err(de::Error::custom(format!(
+                "`{word}` is not a network for tests: write `none`, or leave it out for Docker's bridge"
+            ))),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use homeport::config::schema::key_paths;
 use homeport::config::schema::schema;
 use homeport::config::secret::Environment;
 use homeport::config::settings::TestPlan;
+use homeport::config::settings::TestTerms;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::json;
@@ -118,7 +119,7 @@ fn the_example_loads_without_a_warning() {
     assert_eq!((source.build.dockerfile.as_str(), source.build.context.as_str()), ("Dockerfile", "worker"));
     assert_eq!(source.poll, Schedule::Cron("0 */5 6-22 * * *".to_owned()));
     assert!(
-        matches!(&source.test, TestPlan::Run { place: TestPlace::Dockerfile(_), commands, .. } if commands.is_empty())
+        matches!(&source.test, TestPlan::Run { place: TestPlace::Dockerfile(_), terms, .. } if terms.network.is_some())
     );
 }
 
@@ -136,7 +137,7 @@ fn the_minimal_configuration_has_ten_lines_and_every_default() {
     assert_eq!((project.name.as_str(), &project.platform), ("hello", &None));
     let source = project.source.as_ref().unwrap();
     assert_eq!((source.branch.as_str(), &source.poll), ("main", &Schedule::every_seconds(30)));
-    assert_eq!(source.test, TestPlan::Detect { timeout: Duration::from_secs(900) });
+    assert_eq!(source.test, TestPlan::Detect(TestTerms { timeout: Duration::from_secs(900), network: None }));
     assert_eq!(source.build.timeout, Duration::from_secs(3600));
     let deploy = project.deploy.as_ref().unwrap();
     assert_eq!((deploy.spec.name.as_str(), &deploy.poll), ("hello", &Schedule::every_seconds(60)));

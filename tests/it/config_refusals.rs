@@ -440,6 +440,16 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/projects/0/test",
+            json!({ "in": { "image": "alpine" }, "commands": ["true"], "network": "host" }),
+            "projects[0].test.network: `host` is not a network for tests: write `none`, or leave it out for Docker's bridge",
+        ),
+        (
+            "/projects/0/test",
+            json!({ "in": "host", "commands": ["true"], "network": "none" }),
+            "projects[0].test.network: tests on the host have this machine's network: remove this key, or test in an `image`",
+        ),
+        (
+            "/projects/0/test",
             json!({ "in": { "dockerfile": "../Dockerfile" } }),
             "projects[0].test.in.dockerfile: `../Dockerfile` must not lead out of the repository by `..`",
         ),

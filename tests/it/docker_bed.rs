@@ -131,6 +131,7 @@ impl Bed {
             platform: None,
             labels: &labels,
             login: None,
+            has_network: true,
             timeout,
         };
         self.docker.build_with(builder, request, &self.out()).await

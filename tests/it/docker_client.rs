@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -128,6 +129,47 @@ async fn a_build_that_is_dropped_or_too_long_ends_in_the_engine() {
 }
 
 #[tokio::test]
+async fn a_build_that_is_a_test_may_be_without_a_network() {
+    let bed = Bed::new();
+    bed.image("").await;
+    for builder in [Builder::BuildKit, Builder::Classic] {
+        for has_network in [true, false] {
+            // Each has a line of its own, since what one has built the other takes from the cache.
+            let base = bed.image_in("docker.io", "built");
+            let script =
+                format!(": {has_network}; ls /sys/class/net; cat /sys/fs/cgroup/cpu/cpu.shares || :");
+            let dockerfile = format!("FROM {base}\nRUN [\"sh\", \"-c\", \"{script}\"]\n");
+            fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
+            let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
+            let (args, labels) = (BTreeMap::new(), bed.labels("image"));
+            let request = BuildRequest {
+                context: context.stream(),
+                dockerfile: "Dockerfile",
+                names: &[],
+                args: &args,
+                target: None,
+                platform: None,
+                labels: &labels,
+                login: None,
+                has_network,
+                timeout: LIMIT,
+            };
+            let told = bed.output().len();
+            bed.docker.build_with(builder, request, &bed.out()).await.unwrap();
+            let output = bed.output().split_off(told);
+            let told = |word: &str| output.lines().any(|line| line.split(' ').any(|part| part == word));
+            assert_eq!((told("eth0"), told("lo")), (has_network, true), "{builder:?}: {output}");
+            let is_control_group_1 = Path::new("/sys/fs/cgroup/cpu").is_dir();
+            assert_eq!(
+                told("256"),
+                builder == Builder::Classic && is_control_group_1,
+                "{builder:?}: {output}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_context_that_cannot_be_read_is_named() {
     let bed = Bed::new();
     let broken = std::io::Error::other("read large: the file changed while it was read");
@@ -143,6 +185,7 @@ async fn a_context_that_cannot_be_read_is_named() {
         platform: None,
         labels: &labels,
         login: None,
+        has_network: true,
         timeout: LIMIT,
     };
     let error = bed.docker.build(request, &bed.out()).await.unwrap_err();
@@ -386,6 +429,7 @@ async fn a_private_base_image_is_pulled_with_the_login() {
                 platform: None,
                 labels: &labels,
                 login: user,
+                has_network: true,
                 timeout: LIMIT,
             };
             let built = bed.docker.build_with(builder, request, &bed.out()).await;

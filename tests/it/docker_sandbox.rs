@@ -33,6 +33,16 @@ async fn run(
     script: &str,
     limits: SandboxLimits,
 ) -> Result<SandboxEnd, SandboxError> {
+    run_in(bed, image, script, limits, true).await
+}
+
+async fn run_in(
+    bed: &Bed,
+    image: &str,
+    script: &str,
+    limits: SandboxLimits,
+    has_network: bool,
+) -> Result<SandboxEnd, SandboxError> {
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir(tree.path().join("sub")).unwrap();
     fs::write(tree.path().join("sub/run.sh"), "#!/bin/sh\necho from the tree\n").unwrap();
@@ -51,6 +61,7 @@ async fn run(
         env: &env,
         labels: &BTreeMap::new(),
         user: None,
+        has_network,
         limits,
     };
     bed.docker.run_sandbox(sandbox, &bed.out()).await
@@ -157,6 +168,28 @@ async fn a_script_has_no_more_rights_than_installing_needs() {
 }
 
 #[tokio::test]
+async fn a_script_gives_way_to_what_serves() {
+    let bed = Bed::new();
+    let image = bed.image("").await;
+    // Where each version of control groups keeps the share of the processors: 256 of 1024, or the same in its scale.
+    let script = "cat /proc/self/oom_score_adj; cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight";
+    assert_eq!(run(&bed, &image, script, FREELY).await.unwrap(), SandboxEnd::Exited(0), "{}", bed.output());
+    let output = bed.output();
+    assert!(output.ends_with("500\n256\n") || output.ends_with("500\n10\n"), "{output}");
+}
+
+#[tokio::test]
+async fn a_script_without_a_network_has_its_own_loopback_alone() {
+    let bed = Bed::new();
+    let image = bed.image("").await;
+    let script = "ls /sys/class/net";
+    assert_eq!(run_in(&bed, &image, script, FREELY, false).await.unwrap(), SandboxEnd::Exited(0));
+    assert!(bed.output().ends_with("\nlo\n"), "{}", bed.output());
+    assert_eq!(run_in(&bed, &image, script, FREELY, true).await.unwrap(), SandboxEnd::Exited(0));
+    assert!(bed.output().contains("eth0\n"), "{}", bed.output());
+}
+
+#[tokio::test]
 async fn memory_processors_and_processes_are_limited() {
     let bed = Bed::new();
     let image = bed.image("").await;
@@ -215,6 +248,7 @@ async fn a_tree_that_cannot_be_read_is_named_and_leaves_nothing() {
         env: &BTreeMap::new(),
         labels: &BTreeMap::new(),
         user: None,
+        has_network: true,
         limits: FREELY,
     };
     let error = bed.docker.run_sandbox(sandbox, &bed.out()).await.unwrap_err();

@@ -41,6 +41,10 @@ use crate::model::Platform;
 /// Numbers the BuildKit sessions of this process.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
+/// What a build gets of the processors where what serves wants them too; Docker's default is 1024. The classic builder
+/// keeps to it. BuildKit takes no such number: what its `RUN` lines get is as its engine is set up.
+const CPU_SHARES: i32 = 256;
+
 /// What an image is built from.
 pub struct BuildRequest<'a> {
     /// The context, a tar archive on its way.
@@ -59,6 +63,8 @@ pub struct BuildRequest<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// A registry and the login with which base images are pulled from it.
     pub login: Option<(&'a str, &'a Login)>,
+    /// Whether the `RUN` lines have the network.
+    pub has_network: bool,
     /// The most time the build may take.
     pub timeout: Duration,
 }
@@ -192,10 +198,14 @@ fn options(builder: Builder, request: &BuildRequest<'_>) -> BuildImageOptions {
         .labels(&map(request.labels))
         .platform(&request.platform.map(ToString::to_string).unwrap_or_default())
         .target(request.target.unwrap_or_default())
+        .cpushares(CPU_SHARES)
         .rm(true)
         .forcerm(true);
     if let Some(name) = request.names.first() {
         options = options.t(&name.to_string());
+    }
+    if !request.has_network {
+        options = options.networkmode("none");
     }
     match builder {
         Builder::Classic => options.build(),

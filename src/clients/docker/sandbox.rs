@@ -65,6 +65,8 @@ pub struct Sandbox<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The user, as `docker run --user` takes it; the image's own if left out.
     pub user: Option<&'a str>,
+    /// Whether it has the network of Docker's bridge; else only its own loopback.
+    pub has_network: bool,
     /// What it may use.
     pub limits: SandboxLimits,
 }
