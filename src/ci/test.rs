@@ -23,8 +23,10 @@ use crate::clients::docker::SandboxEnd;
 use crate::clients::docker::SandboxError;
 use crate::clients::docker::SandboxLimits;
 use crate::clients::docker::TarStream;
+use crate::clients::process::Fence;
 use crate::clients::process::HostExit;
 use crate::clients::process::HostRun;
+use crate::clients::process::OWN_PROGRAM;
 use crate::clients::process::passed_on;
 use crate::clients::process::run_host;
 use crate::config::project::TestDockerfile;
@@ -218,18 +220,21 @@ async fn on_host(
     let copy = checkout::copy(run, source, checkout).await?;
     let own = checkout::scratch(run)?;
     let host = HostRun {
+        program: Path::new(OWN_PROGRAM),
         number: run.number,
         script: &script(commands),
         dir: copy.path(),
         home: &own.path().join("home"),
         tmp: &own.path().join("tmp"),
+        hidden: &run.clients.hidden,
         env: passed_on(),
         timeout,
         grace: GRACE,
     };
     run.log.line(Stage::Test, "on this machine, as the agent's user");
     let output = run.log.output(Stage::Test);
-    match run_host(&host, &output).await.map_err(failed(Stage::Test, Blame::World))? {
+    let fenced = |fence: Fence| run.log.line(Stage::Test, &fence.to_string());
+    match run_host(&host, &fenced, &output).await.map_err(failed(Stage::Test, Blame::World))? {
         HostExit::Code(0) => Ok(()),
         HostExit::Code(code) => Err(red(anyhow!("the tests exited with code {code}"))),
         HostExit::Signal(signal) => Err(red(anyhow!("the tests were killed by signal {signal}"))),

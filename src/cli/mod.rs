@@ -22,6 +22,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::Subcommand;
 
+use crate::clients::process::SUPERVISE;
+use crate::clients::process::supervise;
 use crate::config::load::Loaded;
 use crate::config::load::load;
 use crate::config::load::load_to_look;
@@ -86,6 +88,12 @@ enum Command {
     TestMail,
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Run tests on this machine, as the agent orders it to.
+    #[command(hide = true, name = SUPERVISE)]
+    Supervise {
+        /// The order.
+        order: String,
+    },
 }
 
 /// The exit codes, part of the interface.
@@ -139,6 +147,13 @@ fn dispatch(Cli { config, command }: Cli) -> Exit {
         Command::Order(orders) => looking(&config, |loaded| order::give(&loaded, orders)),
         Command::TestMail => with_config(&config, |loaded| test_mail::test_mail(&loaded)),
         Command::Schema => schema::schema(),
+        Command::Supervise { order } => match supervise(&order) {
+            Ok(()) => Exit::Ok,
+            Err(error) => {
+                complain(&format!("{error:#}"));
+                Exit::Usage
+            }
+        },
     }
 }
 

@@ -17,6 +17,7 @@ pub mod store;
 pub mod tls;
 pub mod wait_hint;
 
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +81,8 @@ pub struct Clients {
     pub build_cache: Size,
     /// Where work trees are laid out.
     pub trees_dir: PathBuf,
+    /// What of this machine's files is no business of a project's tests.
+    pub hidden: Vec<PathBuf>,
 }
 
 impl Clients {
@@ -111,6 +114,7 @@ impl Clients {
             registry_login: hub.login.clone(),
             build_cache: settings.build_cache,
             trees_dir: settings.state_dir.join("trees"),
+            hidden: settings.hidden.iter().map(|path| real_path(path)).collect(),
         })
     }
 
@@ -142,6 +146,15 @@ impl Clients {
         let reference: ImageReference = image.parse().ok()?;
         self.registry_login.as_ref().filter(|_| reference.registry() == self.registry)
     }
+}
+
+/// Where a path leads through symbolic links, as far as it exists.
+fn real_path(path: &Path) -> PathBuf {
+    let unknown = || match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real_path(parent).join(name),
+        (None, _) | (_, None) => path.to_owned(),
+    };
+    path.canonicalize().unwrap_or_else(|_| unknown())
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
     let root = JsonPath::root();
     let state_dir = folder(&config.state_dir, reader.folder, &root.key("state_dir"), problems);
     let log_dir = folder(&config.log_dir, reader.folder, &root.key("log_dir"), problems);
+    let mut hidden: Vec<PathBuf> = state_dir.iter().chain(&log_dir).cloned().collect();
+    hidden.extend(reader.places(secrets(&config)));
     let github = github(&config.github, reader, problems);
     let hub_path = root.key("docker_hub");
     let has_hub_login = config.docker_hub.username.is_some()
@@ -68,6 +70,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
             Engine::Tcp(_) => None,
         }),
     };
+    hidden.extend(scope.engine_socket.iter().map(PathBuf::from));
     let email = contact::email(config.email, &scope, problems);
     let webhook = contact::webhook(config.webhook, &scope, problems);
     let heartbeat = contact::heartbeat(config.heartbeat, problems);
@@ -79,6 +82,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
     Some(Settings {
         state_dir: state_dir?,
         log_dir: log_dir?,
+        hidden,
         github: github?,
         docker_hub: docker_hub?,
         docker_host: config.docker.host,
@@ -88,6 +92,15 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         heartbeat: heartbeat?,
         projects: projects.into_iter().flatten().collect(),
     })
+}
+
+/// Every secret that the file names.
+fn secrets(config: &Config) -> impl Iterator<Item = &SecretSource> {
+    let password = config.email.as_ref().and_then(|email| email.smtp.as_ref()?.password.as_ref());
+    let signature = config.webhook.as_ref().and_then(|webhook| webhook.secret.as_ref());
+    [config.github.token.as_ref(), config.docker_hub.token.as_ref(), password, signature]
+        .into_iter()
+        .flatten()
 }
 
 /// Reads a secret; says what is wrong or dubious about its place.

@@ -26,6 +26,8 @@ use serde::de::value::MapAccessDeserializer;
 
 /// The variable in which systemd names the folder of a service's credentials (`LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// The folder beside the configuration in which a secret may lie.
+const CREDENTIALS_FOLDER: &str = "credentials";
 /// The most bytes a secret may have; more is some other file.
 const LONGEST_SECRET: u64 = 64 * 1024;
 /// The bit of a file's mode that lets everyone read it.
@@ -168,6 +170,20 @@ impl SecretReader<'_> {
         }
     }
 
+    /// Where secrets lie: the folders of the configuration and of the service's credentials, and the files of `sources`.
+    pub fn places<'s>(self, sources: impl Iterator<Item = &'s SecretSource>) -> Vec<PathBuf> {
+        // A configuration that stands in `/etc` itself must not hide all of that.
+        let is_its_own = self.folder.components().count() > 2;
+        let own = if is_its_own { self.folder.to_owned() } else { self.folder.join(CREDENTIALS_FOLDER) };
+        let of_service = self.environment.get(CREDENTIALS_DIRECTORY).filter(|folder| !folder.is_empty());
+        let mut places: Vec<PathBuf> = [own].into_iter().chain(of_service.map(PathBuf::from)).collect();
+        places.extend(sources.filter_map(|source| match source {
+            SecretSource::File { file } => Some(self.folder.join(file)),
+            SecretSource::Env { .. } | SecretSource::Plain(_) => None,
+        }));
+        places
+    }
+
     fn read_variable(&self, name: &str) -> Result<ReadSecret, String> {
         // Shown only in the usual spelling of a variable: what looks otherwise may be the secret itself.
         let is_usual =
@@ -219,7 +235,7 @@ impl SecretReader<'_> {
     /// The paths at which a file is looked for, the first that exists counting.
     fn candidates(&self, file: &str) -> Vec<PathBuf> {
         let credentials = self.environment.get(CREDENTIALS_DIRECTORY).filter(|folder| !folder.is_empty());
-        let beside = self.folder.join("credentials");
+        let beside = self.folder.join(CREDENTIALS_FOLDER);
         let folders = [credentials.map(Path::new), Some(self.folder), Some(&beside)];
         let mut candidates: Vec<PathBuf> = folders.into_iter().flatten().map(|f| f.join(file)).collect();
         candidates.dedup();

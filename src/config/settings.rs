@@ -33,6 +33,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The run logs. Absolute.
     pub log_dir: PathBuf,
+    /// Folders and files that are no business of a project's tests: state, logs, secrets, Docker's socket.
+    pub hidden: Vec<PathBuf>,
     /// GitHub's address and credential.
     pub github: GitHubSettings,
     /// Docker Hub's addresses and credential.

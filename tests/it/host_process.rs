@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use homeport::ci::script::script;
+use homeport::clients::process::Fence;
 use homeport::clients::process::HostExit;
 use homeport::clients::process::HostRun;
 use homeport::clients::process::passed_on;
@@ -20,21 +21,24 @@ struct Place {
     dir: TempDir,
     home: PathBuf,
     tmp: PathBuf,
+    hidden: Vec<PathBuf>,
 }
 
 impl Place {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
-        Self { home: dir.path().join("home"), tmp: dir.path().join("tmp"), dir }
+        Self { home: dir.path().join("home"), tmp: dir.path().join("tmp"), hidden: Vec::new(), dir }
     }
 
     fn run<'a>(&'a self, script: &'a str) -> HostRun<'a> {
         HostRun {
+            program: Path::new(env!("CARGO_BIN_EXE_homeport")),
             number: RunNumber(42),
             script,
             dir: self.dir.path(),
             home: &self.home,
             tmp: &self.tmp,
+            hidden: &self.hidden,
             env: passed_on(),
             timeout: PLENTY,
             grace: PLENTY,
@@ -49,7 +53,8 @@ impl Place {
 
 async fn outcome(run: HostRun<'_>) -> (HostExit, String) {
     let output = Mutex::new(Vec::new());
-    let exit = run_host(&run, &|bytes| output.lock().unwrap().extend_from_slice(bytes)).await.unwrap();
+    let exit =
+        run_host(&run, &|_| (), &|bytes| output.lock().unwrap().extend_from_slice(bytes)).await.unwrap();
     (exit, String::from_utf8(output.into_inner().unwrap()).unwrap())
 }
 
@@ -180,11 +185,109 @@ async fn tests_give_way_to_the_service_in_time_and_memory() {
 }
 
 #[tokio::test]
+async fn tests_write_when_the_disk_has_nothing_else_to_do() {
+    let place = Place::new();
+    let (_, output) = outcome(place.run("ionice")).await;
+    assert_eq!(output, "idle\n", "ionice is of util-linux, which Debian always has");
+}
+
+#[tokio::test]
+async fn processes_that_take_turns_are_gone_at_the_limit() {
+    let place = Place::new();
+    let marker = format!("turns-{}", std::process::id());
+    // Each starts the next and ends, so that there are never the same ones for two looks in a row.
+    std::fs::write(place.dir.path().join(&marker), "trap '' TERM; sh \"$0\" &").unwrap();
+    let script = format!("for i in 1 2 3 4 5 6 7 8; do sh {marker} & done; wait; sleep 1000");
+    let limits = (Duration::from_secs(1), Duration::from_millis(200));
+    let run = HostRun { timeout: limits.0, grace: limits.1, ..place.run(&script) };
+    let (exit, _) = outcome(run).await;
+    assert!(matches!(exit, HostExit::TimedOut { .. }), "{exit}");
+    let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.windows(marker.len()).any(|part| part == marker.as_bytes())
+    });
+    assert_eq!(left.count(), 0);
+}
+
+/// What holds a script on this kernel, by what it is told.
+async fn fence_of(run: HostRun<'_>) -> (Fence, String) {
+    let (fence, output) = (Mutex::new(None), Mutex::new(Vec::new()));
+    let out = |bytes: &[u8]| output.lock().unwrap().extend_from_slice(bytes);
+    run_host(&run, &|told| *fence.lock().unwrap() = Some(told), &out).await.unwrap();
+    (fence.into_inner().unwrap().unwrap(), String::from_utf8(output.into_inner().unwrap()).unwrap())
+}
+
+#[tokio::test]
+async fn what_is_hidden_can_be_neither_read_nor_changed_where_the_kernel_has_landlock() {
+    let (mut place, secrets) = (Place::new(), TempDir::new().unwrap());
+    let canary = secrets.path().join("canary");
+    std::fs::write(&canary, "canary").unwrap();
+    place.hidden = vec![secrets.path().canonicalize().unwrap()];
+    let script = format!(
+        "cat {0}/canary || echo unread; ls {0} || echo unlisted; echo changed >{0}/canary || echo unchanged\n\
+         rm -f {0}/canary || :; ls /home /root || echo homeless; echo here >file; cat file; echo t >$TMPDIR/t; cat /etc/hostname >/dev/null; \
+         cat /proc/{1}/environ >/dev/null || echo blind; echo mine",
+        secrets.path().display(),
+        std::process::id(),
+    );
+    let (fence, output) = fence_of(place.run(&format!("{{ {script}; }} 2>/dev/null"))).await;
+    let is_fenced = fence != Fence::None;
+    for word in ["unread", "unlisted", "unchanged", "homeless", "blind"] {
+        assert_eq!(output.lines().any(|line| line == word), is_fenced, "{word} with {fence:?}: {output}");
+    }
+    assert_eq!(canary.exists(), is_fenced);
+    assert!(output.contains("here\n") && output.ends_with("mine\n"), "{output}");
+}
+
+#[tokio::test]
+async fn no_process_outside_can_be_signalled_where_the_kernel_knows_how() {
+    let place = Place::new();
+    let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let script = format!(
+        "kill -9 {} 2>/dev/null || echo refused; kill -9 $PPID 2>/dev/null || :; sleep 0.2; echo alive",
+        other.id()
+    );
+    let (fence, output) = fence_of(place.run(&script)).await;
+    let ended = other.try_wait().unwrap();
+    other.kill().ok();
+    other.wait().unwrap();
+    let is_forbidden = fence >= Fence::Signals;
+    assert_eq!(ended.is_none(), is_forbidden, "{fence:?}: {output}");
+    assert_eq!(output == "refused\nalive\n", is_forbidden, "{fence:?}: {output}");
+}
+
+#[tokio::test]
+async fn tests_end_with_the_agent() {
+    let place = Place::new();
+    let program = place.run("").program;
+    let order = serde_json::json!({
+        "script": "trap '' TERM; (env -i setsid sleep 1000 & echo $! >daemon); echo $$ >shell; while :; do sleep 0.1; done",
+        "grace": PLENTY, "own": [place.dir.path()], "hidden": [],
+    });
+    let mut supervisor = std::process::Command::new(program)
+        .args(["sandbox-exec", &order.to_string()])
+        .current_dir(place.dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PLENTY;
+    while place.pid("daemon").is_none() || place.pid("shell").is_none() {
+        assert!(Instant::now() < deadline, "it does not start");
+        std::thread::yield_now();
+    }
+    // As when the agent is killed: its end of the pipe is closed by the kernel.
+    drop(supervisor.stdin.take());
+    assert!(supervisor.wait().unwrap().success());
+    assert!(["daemon", "shell"].iter().all(|file| !is_alive(place.pid(file).unwrap())));
+}
+
+#[tokio::test]
 async fn a_lot_of_output_comes_through_whole() {
     let place = Place::new();
     let count = Mutex::new(0);
     let run = place.run("head -c 30000000 /dev/zero; echo end");
-    let exit = run_host(&run, &|bytes| *count.lock().unwrap() += bytes.len()).await.unwrap();
+    let exit = run_host(&run, &|_| (), &|bytes| *count.lock().unwrap() += bytes.len()).await.unwrap();
     assert_eq!((exit, count.into_inner().unwrap()), (HostExit::Code(0), 30_000_004));
 }
 
@@ -226,6 +329,8 @@ async fn a_daemon_left_behind_neither_holds_up_the_stage_nor_outlives_it() {
         "sleep 1000 & echo $! >daemon",
         "setsid sh -c 'echo $$ >daemon; exec sleep 1000' & while ! [ -s daemon ]; do :; done",
         "env -i sleep 1000 & echo $! >daemon",
+        // Forks twice, in a session of its own, and there is nothing by which it could be told from others.
+        "(env -i setsid sh -c 'cd /; (exec sleep 1000) & echo $! >\"$1\"' sh \"$PWD/daemon\" &) ; while ! [ -s daemon ]; do :; done",
     ] {
         let (exit, _) = outcome(place.run(script)).await;
         assert_eq!(exit, HostExit::Code(0), "{script}");
@@ -246,7 +351,7 @@ async fn a_run_that_is_dropped_takes_its_processes_along() {
         }
     };
     tokio::select! {
-        _ = run_host(&run, &|_| ()) => panic!("it does not end by itself"),
+        _ = run_host(&run, &|_| (), &|_| ()) => panic!("it does not end by itself"),
         () = has_started => {}
     }
     for file in ["daemon", "shell"] {
@@ -271,6 +376,6 @@ async fn a_death_by_a_signal_is_told_from_a_failure() {
 async fn a_missing_folder_is_named() {
     let place = Place::new();
     let run = HostRun { dir: Path::new("/nowhere/at/all"), ..place.run("true") };
-    let error = run_host(&run, &|_| ()).await.unwrap_err();
+    let error = run_host(&run, &|_| (), &|_| ()).await.unwrap_err();
     assert!(format!("{error:#}").contains("/nowhere/at/all"), "{error:#}");
 }

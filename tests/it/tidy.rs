@@ -48,6 +48,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["webhook", "control"]),
     ("clap", &["cli/"]),
     ("jsonc_parser", &["config/"]),
+    ("landlock", &["clients/process/fence.rs"]),
     ("schemars", &["config/", "model/"]),
     ("sd_notify", &["cli/"]),
 ];

@@ -129,6 +129,35 @@ async fn red_tests_on_the_host_end_with_all_their_processes() {
 }
 
 #[tokio::test]
+async fn tests_on_the_host_do_not_reach_what_is_homeports() {
+    let world = World::start().await;
+    let files = [
+        world.agent.state_dir().join("homeport.db"),
+        world.agent.config_file(),
+        world.agent.log_dir().join("canary"),
+    ];
+    std::fs::create_dir_all(world.agent.log_dir()).unwrap();
+    std::fs::write(&files[2], "canary").unwrap();
+    let commands: Vec<String> = files
+        .iter()
+        .map(|file| format!("cat {} >/dev/null 2>&1 && echo read || echo fenced", file.display()))
+        .collect();
+    world.agent.set("/projects/0/test", json!({"in": "host", "commands": commands}));
+    world.repo.commit_page("hello one").await;
+
+    world.agent.once().await.expect_success();
+
+    let log = world.log_of(1).await;
+    let said = |what: &str| log.lines().filter(|line| line.ends_with(what)).count();
+    // What holds depends on the kernel, and the log says which it is.
+    let is_fenced = log.contains("Landlock holds: they read the system");
+    assert_ne!(is_fenced, log.contains("kernel without Landlock: tests on the host can read"), "{log}");
+    assert_eq!((said("| fenced"), said("| read")), if is_fenced { (3, 0) } else { (0, 3) }, "{log}");
+    world.expect_mail("1 deployed").await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_owner_may_say_that_there_are_no_tests() {
     let world = World::start().await;
     world.agent.set("/projects/0/test", "none");
