@@ -132,6 +132,7 @@ impl Agent {
         std::mem::replace(&mut self.timetable, timetable).stop().await;
         self.open_for_service().await?;
         self.start_what_waits();
+        self.clear_caches().await;
         slog::info!(self.shared.journal, "the changed configuration is in force");
         Ok(())
     }

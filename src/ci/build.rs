@@ -6,6 +6,7 @@ use std::path::Path;
 use chrono::SecondsFormat;
 
 use crate::ci::context::Context;
+use crate::ci::room::check_room;
 use crate::ci::test::TestedCheckout;
 use crate::clients::docker::BuildRequest;
 use crate::config::settings::SourceSettings;
@@ -48,6 +49,7 @@ impl Image {
 /// The Dockerfile fails, which is the commit's fault; or Docker, the network or the disk do.
 pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -> Result<Image, StageError> {
     let _board = run.board.lock().await;
+    check_room(run, Stage::Build).await?;
     let build = &source.build;
     let context = sent_tree(run, tested.tree(), &build.context, &build.dockerfile, Stage::Build).await?;
     let findings = context.findings();

@@ -7,12 +7,14 @@
 
 pub mod archive;
 pub mod build;
+pub mod cache;
 pub mod checkout;
 pub mod context;
 pub mod delicate;
 pub mod detect;
 pub mod dockerignore;
 pub mod push;
+pub mod room;
 pub mod script;
 pub mod test;
 

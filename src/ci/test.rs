@@ -11,10 +11,12 @@ use anyhow::Context as _;
 use anyhow::anyhow;
 
 use crate::ci::build::sent_tree;
+use crate::ci::cache;
 use crate::ci::checkout;
 use crate::ci::checkout::Checkout;
 use crate::ci::context::Context;
 use crate::ci::detect::detect;
+use crate::ci::room::check_room;
 use crate::ci::script::script;
 use crate::clients::docker::BuildRequest;
 use crate::clients::docker::Engine;
@@ -23,6 +25,7 @@ use crate::clients::docker::SandboxEnd;
 use crate::clients::docker::SandboxError;
 use crate::clients::docker::SandboxLimits;
 use crate::clients::docker::TarStream;
+use crate::clients::docker::Volume;
 use crate::clients::process::Fence;
 use crate::clients::process::HostExit;
 use crate::clients::process::HostRun;
@@ -134,7 +137,11 @@ async fn in_dockerfile(
         timeout: terms.timeout,
     };
     let output = run.log.output(Stage::Test);
+    // No swap is proven while a build keeps every core busy.
+    let board = run.board.lock().await;
+    check_room(run, Stage::Test).await?;
     let built = Box::pin(run.clients.docker.build(request, &output)).await;
+    drop(board);
     let image = built.map_err(|error| StageError {
         stage: Stage::Test,
         blame: error.blame(),
@@ -161,19 +168,26 @@ async fn in_container(
         .parse()
         .map_err(failed(Stage::Test, Blame::World))?;
     let (tree, workdir) = tree.map_or((None, ""), |(tree, workdir)| (Some(tree), workdir));
-    let env = BTreeMap::from([("CI".to_owned(), "true".to_owned())]);
+    let cache = if tree.is_some() && terms.cache { own_cache(run).await } else { None };
+    let mut env = BTreeMap::from([("CI".to_owned(), "true".to_owned())]);
+    let mut script = script(commands);
+    if cache.is_some() {
+        env.extend(cache::variables());
+        script.insert_str(0, &cache::prelude());
+    }
     let sandbox = Sandbox {
         project: &run.project.name,
         name: &name,
         image,
         platform: None,
         login: run.clients.login_for(image),
-        script: &script(commands),
+        script: &script,
         tree,
         workdir,
         env: &env,
         labels: &labels(run),
         user: None,
+        volume: cache.as_ref().map(|volume| (volume, cache::MOUNTED)),
         has_network: terms.network.is_none(),
         limits: limits(&engine, terms.timeout),
     };
@@ -197,6 +211,17 @@ async fn in_container(
         SandboxEnd::Exited(code) => Err(red(anyhow!("the tests exited with code {code}"))),
         SandboxEnd::OutOfMemory => Err(red(anyhow!("the tests were killed for want of memory"))),
         SandboxEnd::TimedOut => Err(too_slow(terms.timeout)),
+    }
+}
+
+/// The project's dependency cache. Without it tests take longer, so whatever keeps it away fails none.
+async fn own_cache(run: &Run) -> Option<Volume> {
+    match cache::of(&run.clients, &run.project.name).await {
+        Ok(volume) => Some(volume),
+        Err(error) => {
+            run.log.line(Stage::Test, &format!("without a dependency cache: {error:#}"));
+            None
+        }
     }
 }
 

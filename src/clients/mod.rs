@@ -11,6 +11,7 @@ mod http_client;
 pub mod hub;
 pub mod listener;
 pub mod mailer;
+pub mod memory;
 pub mod probe;
 pub mod process;
 pub mod store;
@@ -35,6 +36,7 @@ use crate::clients::mailer::Mailer;
 use crate::clients::probe::Probe;
 use crate::clients::store::Store;
 use crate::clients::tls::Tls;
+use crate::config::settings::BuildNeeds;
 use crate::config::settings::Login;
 use crate::config::settings::Settings;
 use crate::config::size::Size;
@@ -83,6 +85,8 @@ pub struct Clients {
     pub trees_dir: PathBuf,
     /// What of this machine's files is no business of a project's tests.
     pub hidden: Vec<PathBuf>,
+    /// What must be free before a build starts.
+    pub build_needs: BuildNeeds,
 }
 
 impl Clients {
@@ -114,6 +118,7 @@ impl Clients {
             registry_login: hub.login.clone(),
             build_cache: settings.build_cache,
             trees_dir: settings.state_dir.join("trees"),
+            build_needs: settings.build_needs,
             hidden: settings.hidden.iter().map(|path| real_path(path)).collect(),
         })
     }

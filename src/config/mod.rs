@@ -112,6 +112,10 @@ pub struct Docker {
     /// build. Default `4GB`.
     #[schemars(extend("default" = "4GB"))]
     pub build_cache: Size,
+    /// What must be free on the disk of its images before a build starts, such as `2GB`. Default `500MB`.
+    pub min_free_disk: Size,
+    /// The memory that must be available before a build starts. Default `64MB`.
+    pub min_free_memory: Size,
 }
 
 /// Who gets mail, and how it is sent.
@@ -210,7 +214,12 @@ impl Default for DockerHub {
 
 impl Default for Docker {
     fn default() -> Self {
-        Self { host: "unix:///var/run/docker.sock".to_owned(), build_cache: Size::from_megabytes(4000) }
+        Self {
+            host: "unix:///var/run/docker.sock".to_owned(),
+            build_cache: Size::from_megabytes(4000),
+            min_free_disk: Size::from_megabytes(500),
+            min_free_memory: Size::from_megabytes(64),
+        }
     }
 }
 

@@ -95,6 +95,9 @@ pub struct TestCommands {
     pub timeout: Interval,
     /// `none`: the tests run in a container without a network. Left out: Docker's bridge.
     pub network: Option<TestNetwork>,
+    /// Whether what tests in an `image` download is kept in a volume of the project for the next run. Default `true`.
+    #[schemars(extend("default" = true))]
+    pub cache: Option<bool>,
 }
 
 /// The word `none`, for tests that are to reach nobody.

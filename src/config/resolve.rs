@@ -26,6 +26,7 @@ use crate::config::rivals;
 use crate::config::rivals::Claim;
 use crate::config::secret::SecretReader;
 use crate::config::secret::SecretSource;
+use crate::config::settings::BuildNeeds;
 use crate::config::settings::GitHubSettings;
 use crate::config::settings::HubSettings;
 use crate::config::settings::Login;
@@ -61,6 +62,10 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         || problems.has_refused(&hub_path);
     let docker_hub = docker_hub(config.docker_hub, &hub_path, reader, problems);
     let engine = engine(&config.docker, problems);
+    let build_needs = BuildNeeds {
+        disk: config.docker.min_free_disk.bytes(),
+        memory: config.docker.min_free_memory.bytes(),
+    };
     let scope = Scope {
         reader,
         registry: docker_hub.as_ref().map(|hub| hub.registry.clone()),
@@ -87,6 +92,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         docker_hub: docker_hub?,
         docker_host: config.docker.host,
         build_cache: config.docker.build_cache,
+        build_needs,
         email: email?,
         webhook: webhook?,
         heartbeat: heartbeat?,

@@ -43,6 +43,8 @@ pub struct Settings {
     pub docker_host: String,
     /// What the engine's build cache may take beside what images need.
     pub build_cache: Size,
+    /// What must be free before a build starts.
+    pub build_needs: BuildNeeds,
     /// Mail, if any is to be sent.
     pub email: Option<EmailSettings>,
     /// The webhook, if one is to listen.
@@ -86,6 +88,15 @@ pub struct Login {
     pub username: String,
     /// The password or token.
     pub password: SecretString,
+}
+
+/// What must be free before a build starts, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuildNeeds {
+    /// On the disk that holds Docker's images.
+    pub disk: u64,
+    /// Of memory.
+    pub memory: u64,
 }
 
 /// Who gets mail and how.
@@ -191,6 +202,8 @@ pub struct TestTerms {
     pub timeout: Duration,
     /// The network; `None` for Docker's bridge.
     pub network: Option<TestNetwork>,
+    /// Whether what tests in a ready image download is kept for the next run.
+    pub cache: bool,
 }
 
 /// The build.

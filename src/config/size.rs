@@ -12,11 +12,11 @@ use crate::config::duration::TextOrNumber;
 
 /// The units, largest first, each a thousand of the next: what sellers of cards and Docker itself mean by them.
 const UNITS: [(&str, u64); 4] =
-    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000)];
+    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
 
-/// A number of bytes, written as a whole number with a unit: `500MB`, `4GB`, `0KB`.
+/// A number of bytes, written as a whole number with a unit: `500MB`, `4GB`, `0kB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String", extend("pattern" = "^\\d+(K|M|G|T)B$"))]
+#[schemars(with = "String", extend("pattern" = "^\\d+(k|M|G|T)B$"))]
 pub struct Size(u64);
 
 impl Size {
@@ -50,7 +50,7 @@ impl FromStr for Size {
         });
         parsed.map(Self).ok_or_else(|| {
             format!(
-                "`{text}` is not a size: write a whole number with `KB`, `MB`, `GB` or `TB`, such as `500MB`"
+                "`{text}` is not a size: write a whole number with `kB`, `MB`, `GB` or `TB`, such as `500MB`"
             )
         })
     }
@@ -88,7 +88,7 @@ mod tests {
         let bytes = |text: &str| text.parse::<Size>().map(Size::bytes);
         assert_eq!(bytes("500MB"), Ok(500_000_000));
         assert_eq!(bytes("4GB"), Ok(4_000_000_000));
-        assert_eq!(bytes("0KB"), Ok(0));
+        assert_eq!(bytes("0kB"), Ok(0));
         assert_eq!(bytes("500").unwrap_err(), "`500` has no unit: write `500MB` or `500GB`");
         for text in ["", "MB", "1.5GB", "-1GB", "+1GB", "5 GB", "5gb", "5GiB", "99999999999TB"] {
             assert!(bytes(text).is_err(), "{text}");

@@ -121,7 +121,11 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
 
 fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
     match written {
-        None => Some(TestPlan::Detect(TestTerms { timeout: default_test_timeout().get(), network: None })),
+        None => Some(TestPlan::Detect(TestTerms {
+            timeout: default_test_timeout().get(),
+            network: None,
+            cache: true,
+        })),
         Some(Test::Word(_)) => Some(TestPlan::None),
         Some(Test::Commands(written)) => test_commands(written, path, problems),
     }
@@ -129,7 +133,7 @@ fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) ->
 
 fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
     let timeout = timeout(written.timeout, &path.key("timeout"), problems)?;
-    let terms = TestTerms { timeout, network: written.network };
+    let terms = TestTerms { timeout, network: written.network, cache: written.cache.unwrap_or(true) };
     for (index, command) in written.commands.iter().enumerate() {
         if command.trim().is_empty() || command.contains('\0') {
             problems.refuse(
@@ -139,6 +143,10 @@ fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems
         }
     }
     let has_commands = !written.commands.is_empty();
+    let place_of_its_own = matches!(written.place, Some(TestPlace::Host(_) | TestPlace::Dockerfile(_)));
+    if place_of_its_own && written.cache == Some(true) {
+        problems.refuse(&path.key("cache"), "only tests in an `image` have a cache: remove this key");
+    }
     match &written.place {
         None if has_commands => problems.refuse(
             &path.key("in"),

@@ -21,6 +21,8 @@ pub const LABEL_PROJECT: &str = "homeport.project";
 pub const LABEL_ROLE: &str = "homeport.role";
 /// Label: the number of the run that made it.
 pub const LABEL_RUN: &str = "homeport.run";
+/// Label: the folder of the state of the homeport that made it, where two of them may use one engine.
+pub const LABEL_STATE: &str = "homeport.state";
 /// Label of a service container that its run made anew as a way back: the how-manieth it was.
 pub const LABEL_ATTEMPT: &str = "homeport.attempt";
 /// Label of a service container: the tag it was deployed from.
@@ -37,6 +39,8 @@ pub const ROLE_SERVICE: &str = "service";
 pub const ROLE_TEST: &str = "test";
 /// Role of the images that a build stage makes.
 pub const ROLE_IMAGE: &str = "image";
+/// Role: a volume in which what a project's tests download is kept.
+pub const ROLE_CACHE: &str = "cache";
 
 /// A container as Docker shows it at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]

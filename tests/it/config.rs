@@ -137,7 +137,10 @@ fn the_minimal_configuration_has_ten_lines_and_every_default() {
     assert_eq!((project.name.as_str(), &project.platform), ("hello", &None));
     let source = project.source.as_ref().unwrap();
     assert_eq!((source.branch.as_str(), &source.poll), ("main", &Schedule::every_seconds(30)));
-    assert_eq!(source.test, TestPlan::Detect(TestTerms { timeout: Duration::from_secs(900), network: None }));
+    assert_eq!(
+        source.test,
+        TestPlan::Detect(TestTerms { timeout: Duration::from_secs(900), network: None, cache: true })
+    );
     assert_eq!(source.build.timeout, Duration::from_secs(3600));
     let deploy = project.deploy.as_ref().unwrap();
     assert_eq!((deploy.spec.name.as_str(), &deploy.poll), ("hello", &Schedule::every_seconds(60)));
@@ -160,11 +163,14 @@ fn a_key_spelt_out_with_its_default_changes_nothing() {
         ("/github", json!({ "api_url": "https://api.github.com", "clone_url": "https://github.com" })),
         ("/docker_hub/api_url", json!("https://hub.docker.com/")),
         ("/docker_hub/registry", json!("docker.io")),
-        ("/docker", json!({ "host": "unix:///var/run/docker.sock" })),
+        (
+            "/docker",
+            json!({ "host": "unix:///var/run/docker.sock", "min_free_disk": "500MB", "min_free_memory": "64000kB" }),
+        ),
         ("/projects/0/name", json!("hello")),
         ("/projects/0/branch", json!("main")),
         ("/projects/0/poll", json!({ "github": "30s", "docker_hub": "1m" })),
-        ("/projects/0/test", json!({ "timeout": "15m" })),
+        ("/projects/0/test", json!({ "timeout": "15m", "cache": true })),
         ("/projects/0/image/dockerfile", json!("./Dockerfile")),
         ("/projects/0/image/context", json!("./")),
         ("/projects/0/image/timeout", json!("1h")),

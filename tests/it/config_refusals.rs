@@ -445,6 +445,16 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/projects/0/test",
+            json!({ "in": "host", "commands": ["true"], "cache": true }),
+            "projects[0].test.cache: only tests in an `image` have a cache: remove this key",
+        ),
+        (
+            "/docker/min_free_disk",
+            json!("500"),
+            "docker.min_free_disk: `500` has no unit: write `500MB` or `500GB`",
+        ),
+        (
+            "/projects/0/test",
             json!({ "in": "host", "commands": ["true"], "network": "none" }),
             "projects[0].test.network: tests on the host have this machine's network: remove this key, or test in an `image`",
         ),

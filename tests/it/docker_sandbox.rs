@@ -61,6 +61,7 @@ async fn run_in(
         env: &env,
         labels: &BTreeMap::new(),
         user: None,
+        volume: None,
         has_network,
         limits,
     };
@@ -248,6 +249,7 @@ async fn a_tree_that_cannot_be_read_is_named_and_leaves_nothing() {
         env: &BTreeMap::new(),
         labels: &BTreeMap::new(),
         user: None,
+        volume: None,
         has_network: true,
         limits: FREELY,
     };

@@ -3,8 +3,12 @@
 use bollard::models::ContainerCreateBody;
 use bollard::models::HostConfig;
 use bollard::models::HostConfigLogConfig;
+use bollard::models::Mount;
+use bollard::models::MountType;
+use bollard::models::MountVolumeOptions;
 
 use crate::clients::docker::Sandbox;
+use crate::clients::docker::Volume;
 use crate::model::LABEL_PROJECT;
 use crate::model::LABEL_ROLE;
 use crate::model::ROLE_TEST;
@@ -65,6 +69,7 @@ fn confinement(sandbox: &Sandbox<'_>) -> HostConfig {
         cap_add: Some(CAPABILITIES.iter().map(|&name| name.to_owned()).collect()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         network_mode: (!sandbox.has_network).then(|| "none".to_owned()),
+        mounts: sandbox.volume.map(|(volume, target)| vec![mount(volume, target)]),
         cpu_shares: Some(CPU_SHARES),
         blkio_weight: Some(DISK_WEIGHT),
         oom_score_adj: Some(FIRST_TO_GO),
@@ -77,5 +82,20 @@ fn confinement(sandbox: &Sandbox<'_>) -> HostConfig {
         // The output goes to the run log as it comes; a copy on the card would be waste.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..HostConfig::default()
+    }
+}
+
+fn mount(volume: &Volume, target: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.name.clone()),
+        target: Some(target.to_owned()),
+        volume_options: Some(MountVolumeOptions {
+            // What the image has at that place stays out of it.
+            no_copy: Some(true),
+            labels: Some(volume.labels.clone().into_iter().collect()),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
     }
 }

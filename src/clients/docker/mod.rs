@@ -22,6 +22,7 @@ mod reference;
 mod registry;
 mod sandbox;
 mod seen;
+mod volumes;
 
 use std::io;
 use std::pin::Pin;
@@ -52,6 +53,7 @@ pub use sandbox::Sandbox;
 pub use sandbox::SandboxEnd;
 pub use sandbox::SandboxError;
 pub use sandbox::SandboxLimits;
+pub use volumes::Volume;
 
 use error::Attempt;
 

@@ -22,6 +22,7 @@ use crate::clients::docker::ImageReference;
 use crate::clients::docker::ImageRemoval;
 use crate::clients::docker::Output;
 use crate::clients::docker::TarStream;
+use crate::clients::docker::Volume;
 use crate::clients::docker::build::Unread;
 use crate::clients::docker::confinement::body;
 use crate::config::settings::Login;
@@ -65,6 +66,8 @@ pub struct Sandbox<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// The user, as `docker run --user` takes it; the image's own if left out.
     pub user: Option<&'a str>,
+    /// A volume that is kept, and where it is mounted. It is made with its labels if it is not there.
+    pub volume: Option<(&'a Volume, &'a str)>,
     /// Whether it has the network of Docker's bridge; else only its own loopback.
     pub has_network: bool,
     /// What it may use.
