@@ -7,6 +7,7 @@ use chrono::DateTime;
 use chrono::Utc;
 
 use crate::model::Branch;
+use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::Digest;
@@ -103,11 +104,20 @@ pub enum Upkeep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Its newest commit; `None` if it is still the one asked about.
-    pub moved_to: Option<CommitSha>,
+    pub moved_to: Option<NewCommit>,
     /// The repository's present name, if it was renamed and GitHub sent us on.
     pub renamed_to: Option<Repository>,
     /// How many requests are left, and until when, where GitHub says so.
     pub budget: Option<Budget>,
+}
+
+/// A commit that was not there at the poll before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCommit {
+    /// Its id.
+    pub sha: CommitSha,
+    /// What it says and does. Not asked for a commit that is judged already.
+    pub facts: CommitFacts,
 }
 
 /// A source's limit on requests.

@@ -273,6 +273,7 @@ mod tests {
                 author: String::new(),
                 url: String::new(),
                 bump: Bump::Patch,
+                skip: None,
             }),
             candidate: is_cd.then(|| release(commit)),
             outcome,

@@ -6,13 +6,18 @@ use crate::cd::release_of;
 use crate::cd::standing_in_place;
 use crate::clients::Clients;
 use crate::clients::github;
+use crate::clients::github::GitHubError;
 use crate::clients::hub::HubError;
+use crate::clients::store::StoreError;
 use crate::config::settings::ProjectSettings;
+use crate::config::settings::SourceSettings;
 use crate::decide::nothing_newer_can_follow;
 use crate::event::Again;
 use crate::event::Head;
 use crate::event::Listing;
+use crate::event::NewCommit;
 use crate::event::PollFailure;
+use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::Digest;
@@ -20,7 +25,7 @@ use crate::model::ListedTag;
 use crate::model::Release;
 use crate::model::Tag;
 
-/// Asks GitHub where the project's branch stands.
+/// Asks GitHub where the project's branch stands, and what a new commit says.
 pub(super) async fn ask_github(
     clients: &Clients,
     settings: &ProjectSettings,
@@ -30,17 +35,38 @@ pub(super) async fn ask_github(
         return Ok(Head { moved_to: None, renamed_to: None, budget: None });
     };
     let answer = clients.github.head(&source.repository, &source.branch, seen.as_ref()).await;
-    match answer {
-        Ok(answer) => Ok(Head {
-            moved_to: match answer.head {
-                github::Head::Unchanged => None,
-                github::Head::At(sha) => Some(sha),
-            },
-            renamed_to: answer.moved_to,
-            budget: answer.budget,
-        }),
-        Err(error) => Err(PollFailure { again: error.not_before().into(), reason: chain(error) }),
+    let answer = answer.map_err(github_failure)?;
+    Ok(Head {
+        moved_to: match answer.head {
+            github::Head::Unchanged => None,
+            github::Head::At(sha) => Some(look_at(clients, settings, source, sha).await?),
+        },
+        renamed_to: answer.moved_to,
+        budget: answer.budget,
+    })
+}
+
+/// Asks what a new commit says. One that was judged is known well enough.
+async fn look_at(
+    clients: &Clients,
+    settings: &ProjectSettings,
+    source: &SourceSettings,
+    sha: CommitSha,
+) -> Result<NewCommit, PollFailure> {
+    let verdict = clients.store.verdict(settings.name.clone(), sha.clone()).await;
+    if verdict.map_err(store_failure)?.is_some() {
+        return Ok(NewCommit { sha, facts: CommitFacts::default() });
     }
+    let commit = clients.github.commit(&source.repository, &sha).await.map_err(github_failure)?;
+    Ok(NewCommit { sha, facts: CommitFacts { skip: commit.skip } })
+}
+
+fn github_failure(error: GitHubError) -> PollFailure {
+    PollFailure { again: error.not_before().into(), reason: chain(error) }
+}
+
+fn store_failure(error: StoreError) -> PollFailure {
+    PollFailure { again: Again::BySchedule, reason: chain(error) }
 }
 
 /// Asks Docker Hub what there is, and Docker what it must fit and what it would replace.

@@ -12,6 +12,7 @@ use crate::agent::orders::Choice;
 use crate::agent::orders::refused;
 use crate::agent::project::SourceState;
 use crate::clients::Clients;
+use crate::clients::store::Verdict;
 use crate::config::settings::ProjectSettings;
 use crate::decide::ImageDecision;
 use crate::event::Answers;
@@ -115,10 +116,18 @@ impl Agent {
         let mut lifted = Vec::new();
         self.clear_waits(name, &findings);
         let seen = self.projects.get(name).and_then(|project| project.seen.clone());
-        if let Some(seen) = seen
-            && store.forget_failure(name.clone(), seen.clone()).await.map_err(refused)?
-        {
-            lifted.push(format!("the failure of commit {}", seen.short()));
+        if let Some(seen) = seen {
+            let what = match store.verdict(name.clone(), seen.clone()).await.map_err(refused)? {
+                Some(Verdict::Failed { .. }) => Some(format!("the failure of commit {}", seen.short())),
+                Some(Verdict::Skipped { reason }) => {
+                    Some(format!("that commit {} is not run ({reason})", seen.short()))
+                }
+                Some(Verdict::Pushed { .. } | Verdict::Wanted) | None => None,
+            };
+            if let Some(what) = what {
+                store.want_commit(name.clone(), seen).await.map_err(refused)?;
+                lifted.push(what);
+            }
         }
         if store.forget_refused_spec(name.clone()).await.map_err(refused)? {
             lifted.push("the failure of the changed configuration".to_owned());
@@ -159,8 +168,8 @@ impl Agent {
         project.judged = None;
         clear_source(&mut project.hub, matches!(findings.listing, Some(Ok(_))));
         clear_source(&mut project.github, matches!(findings.head, Some(Ok(_))));
-        if let Some(Ok(Head { moved_to: Some(moved_to), .. })) = &findings.head {
-            project.seen = Some(moved_to.clone());
+        if let Some(Ok(Head { moved_to: Some(new), .. })) = &findings.head {
+            project.has_come_to(new.clone());
         }
     }
 

@@ -43,19 +43,23 @@ impl Agent {
         head: &Result<Head, PollFailure>,
     ) -> Prospect {
         let head = match head {
-            Ok(head) => head.moved_to.as_ref().or(project.seen.as_ref()),
+            Ok(Head { moved_to: Some(new), .. }) => Some((&new.sha, &new.facts)),
+            Ok(Head { moved_to: None, .. }) => project.seen.as_ref().map(|seen| (seen, &project.facts)),
             Err(failure) => return self.unanswered(Source::GitHub, failure),
         };
-        let Some(head) = head else {
+        let Some((head, facts)) = head else {
             return Prospect { next: Move::Nothing, about: None, why: "the branch has no commit".to_owned() };
         };
         let about = Some(head.short().to_owned());
-        let (next, why) = match self.commit_decision(name, head).await {
+        let (next, why) = match self.commit_decision(name, head, facts).await {
             Err(error) => (Move::Unknown, format!("{:#}", anyhow::Error::from(error))),
             Ok(CommitDecision::Due { reason }) => self.when(name, project, Lane::Ci, reason),
             Ok(decision @ CommitDecision::NotBefore(_)) => (Move::Wait, decision.to_string()),
             Ok(decision @ CommitDecision::AlreadyFailed { .. }) => {
                 (Move::Nothing, format!("{decision}; `homeport retry {name}` tries it again"))
+            }
+            Ok(decision @ (CommitDecision::Skip { .. } | CommitDecision::AlreadySkipped { .. })) => {
+                (Move::Nothing, format!("{decision}; `homeport trigger {name}` runs it all the same"))
             }
             Ok(decision @ (CommitDecision::AlreadyPushed { .. } | CommitDecision::InProgress)) => {
                 (Move::Nothing, decision.to_string())

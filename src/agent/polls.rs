@@ -25,6 +25,7 @@ use crate::event::Listing;
 use crate::event::PollFailure;
 use crate::event::Source;
 use crate::model::Branch;
+use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::ProjectName;
@@ -101,8 +102,8 @@ impl Agent {
     pub(super) async fn github_polled(&mut self, name: &ProjectName, answer: Result<Head, PollFailure>) {
         let Some(answer) = self.take_in(name, Source::GitHub, answer).await else { return };
         let Some(project) = self.projects.get_mut(name) else { return };
-        if let Some(moved_to) = answer.moved_to {
-            project.seen = Some(moved_to);
+        if let Some(new) = answer.moved_to {
+            project.has_come_to(new);
         }
         project.github.budget = answer.budget;
         if let Some(now) = answer.renamed_to.filter(|_| !std::mem::replace(&mut project.said_renamed, true)) {
@@ -133,7 +134,7 @@ impl Agent {
         let Some(head) = project.seen.clone().filter(|head| project.judged.as_ref() != Some(head)) else {
             return;
         };
-        let decision = match self.commit_decision(name, &head).await {
+        let decision = match self.commit_decision(name, &head, &project.facts).await {
             Ok(decision) => decision,
             Err(error) => {
                 slog::error!(self.shared.journal, "{name}: cannot tell whether {head} was run: {error:#}");
@@ -151,10 +152,26 @@ impl Agent {
                 let (trigger, answers) = (project.github.trigger, project.asker.clone());
                 self.request_commit(name, Job::Commit { sha: head.clone(), trigger, reason, answers }, &head);
             }
-            CommitDecision::AlreadyPushed { .. } | CommitDecision::AlreadyFailed { .. } => {
+            CommitDecision::Skip { reason } => self.skip(name, head, reason).await,
+            CommitDecision::AlreadyPushed { .. }
+            | CommitDecision::AlreadyFailed { .. }
+            | CommitDecision::AlreadySkipped { .. } => {
                 project.judged = Some(head);
             }
             CommitDecision::InProgress | CommitDecision::NotBefore(_) => {}
+        }
+    }
+
+    /// A commit that is not run is remembered as such, so that it is not asked about again.
+    async fn skip(&mut self, name: &ProjectName, head: CommitSha, reason: String) {
+        let kept = self.shared.clients.store.skip_commit(name.clone(), head.clone(), reason).await;
+        match (kept, self.projects.get_mut(name)) {
+            (Ok(()), Some(project)) => project.judged = Some(head),
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                let error = anyhow::Error::from(error);
+                slog::error!(self.shared.journal, "{name}: cannot record that {head} is not run: {error:#}");
+            }
         }
     }
 
@@ -163,11 +180,13 @@ impl Agent {
         &self,
         name: &ProjectName,
         head: &CommitSha,
+        facts: &CommitFacts,
     ) -> Result<CommitDecision, StoreError> {
         let verdict = self.shared.clients.store.verdict(name.clone(), head.clone()).await?;
         let project = self.projects.get(name);
         let memory = CommitMemory {
             judgement: verdict.map(judgement),
+            facts: facts.clone(),
             running: project.and_then(|project| project.building.clone()),
             waiting_until: project.and_then(|project| project.ci.not_before),
         };
@@ -290,5 +309,7 @@ fn judgement(verdict: Verdict) -> Judgement {
     match verdict {
         Verdict::Pushed { run } => Judgement::Pushed { run },
         Verdict::Failed { run, reason } => Judgement::Failed { run, reason },
+        Verdict::Skipped { reason } => Judgement::Skipped { reason },
+        Verdict::Wanted => Judgement::Wanted,
     }
 }

@@ -21,8 +21,10 @@ use crate::decide::with_changed_spec;
 use crate::event::Answers;
 use crate::event::Budget;
 use crate::event::Listing;
+use crate::event::NewCommit;
 use crate::event::Source;
 use crate::health::illness::Wellbeing;
+use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::Release;
@@ -48,6 +50,8 @@ pub struct ProjectState {
     pub settings: Arc<ProjectSettings>,
     /// The newest commit GitHub has shown.
     pub seen: Option<CommitSha>,
+    /// What that commit says and does, as far as it was asked.
+    pub facts: CommitFacts,
     /// Whether it was said that the repository has a new name.
     pub said_renamed: bool,
     /// Whether it was said that the token may write no commit statuses.
@@ -136,6 +140,7 @@ impl ProjectState {
         Self {
             settings,
             seen: None,
+            facts: CommitFacts::default(),
             said_renamed: false,
             said_no_status: false,
             judged: None,
@@ -163,6 +168,12 @@ impl ProjectState {
             Source::GitHub => &mut self.github,
             Source::DockerHub => &mut self.hub,
         }
+    }
+
+    /// GitHub has shown a commit that was not there before.
+    pub fn has_come_to(&mut self, new: NewCommit) {
+        self.seen = Some(new.sha);
+        self.facts = new.facts;
     }
 
     /// What follows from a listing.

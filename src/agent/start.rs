@@ -46,8 +46,8 @@ impl Agent {
             let judged =
                 self.shared.clients.store.last_judged(name.clone()).await.context("read the commits")?;
             if let Some(project) = self.projects.get_mut(name) {
-                project.seen.clone_from(&judged);
-                project.judged = judged;
+                project.judged = judged.map(|(sha, _)| sha);
+                project.seen.clone_from(&project.judged);
             }
             let told = self.shared.clients.store.illness(name.clone()).await.context("read the illnesses")?;
             if let Some(project) = self.projects.get_mut(name) {

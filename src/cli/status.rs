@@ -16,8 +16,10 @@ use crate::clients::store::Deployment;
 use crate::clients::store::RunRow;
 use crate::clients::store::Store;
 use crate::clients::store::StoreError;
+use crate::clients::store::Verdict;
 use crate::config::load::Loaded;
 use crate::config::settings::ProjectSettings;
+use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::ContainerId;
 use crate::model::Digest;
@@ -44,10 +46,19 @@ struct ProjectStatus {
     previous: Option<Place>,
     last_ci: Option<RunRow>,
     last_cd: Option<RunRow>,
+    /// The newest commit, where it was not run.
+    skipped: Option<SkippedCommit>,
     /// Since when nothing is started by itself.
     paused: Option<DateTime<Utc>>,
     /// The tags that were put aside by command: only what is newer is deployed by itself.
     held: Vec<Tag>,
+}
+
+#[derive(Debug, Serialize)]
+struct SkippedCommit {
+    commit: CommitSha,
+    /// Why it was not run.
+    reason: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +111,7 @@ async fn gather(loaded: &Loaded) -> anyhow::Result<Status> {
                 previous: None,
                 last_ci: None,
                 last_cd: None,
+                skipped: None,
                 paused: None,
                 held: Vec::new(),
             },
@@ -119,6 +131,10 @@ async fn of_project(
     let orders = store.standing_orders(name.clone()).await?;
     let in_force = |hold: &Hold| hold.is_in_force(current.as_ref().map(|deployment| &deployment.release));
     let held = orders.hold.filter(in_force).map(|hold| hold.tags()).unwrap_or_default();
+    let skipped = match store.last_judged(name.clone()).await? {
+        Some((commit, Verdict::Skipped { reason })) => Some(SkippedCommit { commit, reason }),
+        Some((_, Verdict::Pushed { .. } | Verdict::Failed { .. } | Verdict::Wanted)) | None => None,
+    };
     // Docker may be away; what is known without it is still an answer.
     let shown = docker.containers_of(name).await.ok();
     Ok(ProjectStatus {
@@ -127,6 +143,7 @@ async fn of_project(
         previous: previous.map(|d| place(d, Slot::Previous, shown.as_deref())),
         last_ci: store.last_run(name.clone(), RunKind::Ci).await?,
         last_cd: store.last_run(name.clone(), RunKind::Cd).await?,
+        skipped,
         paused: orders.paused_since,
         held,
     })
@@ -159,6 +176,9 @@ fn in_words(status: &Status) -> String {
         lines.push(format!("  previous  {}", place_in_words(project.previous.as_ref())));
         let run = |row: Option<&RunRow>| row.map_or_else(|| "none yet".to_owned(), in_a_line);
         lines.push(format!("  last ci   {}", run(project.last_ci.as_ref())));
+        if let Some(SkippedCommit { commit, reason }) = &project.skipped {
+            lines.push(format!("  skipped   {}, which is newer: {reason}", commit.short()));
+        }
         lines.push(format!("  last cd   {}", run(project.last_cd.as_ref())));
     }
     lines.join("\n")

@@ -9,6 +9,8 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::decide::skip::reason_to_skip;
+use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::RunNumber;
 
@@ -19,15 +21,17 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::hours(24);
 /// What is remembered of one commit and its project.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitMemory {
-    /// How this commit's run ended, if a run judged it. A run that the world or a crash cut off did not judge it.
+    /// What was made of this commit. A run that the world or a crash cut off did not judge it.
     pub judgement: Option<Judgement>,
+    /// What this commit says and does, where it is known.
+    pub facts: CommitFacts,
     /// The commit whose run is going on in this project.
     pub running: Option<CommitSha>,
     /// After a failure of the world: not before then.
     pub waiting_until: Option<DateTime<Utc>>,
 }
 
-/// The final word on a commit.
+/// The last word on a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     /// Its image is in the registry.
@@ -42,6 +46,13 @@ pub enum Judgement {
         /// Why, on one line.
         reason: String,
     },
+    /// It was not run, since what it says or changes asks for none.
+    Skipped {
+        /// Why, a clause.
+        reason: String,
+    },
+    /// The owner wants it run, whatever was made of it before.
+    Wanted,
 }
 
 /// What follows for the head of the branch.
@@ -64,6 +75,16 @@ pub enum CommitDecision {
         /// Why, on one line.
         reason: String,
     },
+    /// It is not run, which is to be remembered.
+    Skip {
+        /// Why, a clause.
+        reason: String,
+    },
+    /// It was not run, and is not unless somebody asks.
+    AlreadySkipped {
+        /// Why, a clause.
+        reason: String,
+    },
     /// Its run is going on.
     InProgress,
     /// The world failed it a moment ago.
@@ -82,13 +103,24 @@ pub fn commit_due(head: &CommitSha, memory: &CommitMemory, now: DateTime<Utc>) -
         Some(Judgement::Failed { run, reason }) => {
             return CommitDecision::AlreadyFailed { run: *run, reason: reason.clone() };
         }
-        None => {}
+        Some(Judgement::Skipped { reason }) => {
+            return CommitDecision::AlreadySkipped { reason: reason.clone() };
+        }
+        Some(Judgement::Wanted) => {}
+        None => {
+            if let Some(reason) = reason_to_skip(&memory.facts) {
+                return CommitDecision::Skip { reason };
+            }
+        }
     }
     let short = head.short();
     match memory.waiting_until {
         Some(until) if until > now && until - now <= LONGEST_WAIT => CommitDecision::NotBefore(until),
         Some(_) => CommitDecision::Due {
             reason: format!("commit {short} is tried again: its last run was cut short, not judged"),
+        },
+        None if memory.judgement == Some(Judgement::Wanted) => CommitDecision::Due {
+            reason: format!("commit {short} is to be run by command, whatever was made of it before"),
         },
         None => CommitDecision::Due {
             reason: format!("commit {short} is the head of the branch and no run has judged it"),
@@ -103,6 +135,9 @@ impl fmt::Display for CommitDecision {
             Self::AlreadyPushed { run } => write!(f, "run {run} pushed this commit"),
             Self::AlreadyFailed { run, reason } => {
                 write!(f, "this commit failed in run {run} and is not tried again by itself: {reason}")
+            }
+            Self::Skip { reason } | Self::AlreadySkipped { reason } => {
+                write!(f, "this commit is not run: {reason}")
             }
             Self::InProgress => f.write_str("the run of this commit is going on"),
             Self::NotBefore(when) => write!(f, "waiting until {} to try again", when.format("%FT%TZ")),
@@ -122,8 +157,10 @@ mod tests {
     use super::CommitMemory;
     use super::Judgement;
     use super::commit_due;
+    use crate::model::CommitFacts;
     use crate::model::CommitSha;
     use crate::model::RunNumber;
+    use crate::model::SkipMark;
 
     fn head() -> CommitSha {
         "a".repeat(40).parse().unwrap()
@@ -162,6 +199,19 @@ mod tests {
             decision.to_string(),
             "this commit failed in run 41 and is not tried again by itself: 2 tests failed"
         );
+    }
+
+    #[test]
+    fn a_commit_whose_message_says_so_is_not_run_unless_its_owner_wants_it() {
+        let facts = CommitFacts { skip: Some(SkipMark::NoCi) };
+        let new = CommitMemory { facts: facts.clone(), ..CommitMemory::default() };
+        assert_eq!(decide(new).to_string(), "this commit is not run: its message says `[no ci]`");
+        let reason = "its message says `[no ci]`".to_owned();
+        let judgement = Some(Judgement::Skipped { reason: reason.clone() });
+        let again = CommitMemory { judgement, ..CommitMemory::default() };
+        assert_eq!(decide(again), CommitDecision::AlreadySkipped { reason });
+        let wanted = CommitMemory { judgement: Some(Judgement::Wanted), facts, ..CommitMemory::default() };
+        assert!(matches!(decide(wanted), CommitDecision::Due { .. }));
     }
 
     #[test]

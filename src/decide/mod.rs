@@ -6,6 +6,7 @@
 mod listing;
 mod hold;
 mod spec;
+mod skip;
 mod image;
 mod commit;
 

@@ -326,6 +326,7 @@ mod tests {
                 author: "Ann".to_owned(),
                 url: "https://github.com/me/hello/commit/1a2b3c4".to_owned(),
                 bump: Bump::Patch,
+                skip: None,
             }),
             candidate: None,
             outcome,
@@ -670,6 +671,7 @@ mod tests {
                 author: evil.clone(),
                 url: "javascript:alert(1)".to_owned(),
                 bump: Bump::Patch,
+                skip: None,
             }),
             last_lines: vec![format!("\u{1b}[2J{evil}"), "</pre><b>".to_owned()],
             ..ci(Outcome::Failed(failure(Stage::Test, Blame::Commit, &evil)))

@@ -17,6 +17,7 @@ use crate::model::names::Digest;
 use crate::model::names::InvalidName;
 use crate::model::names::ProjectName;
 use crate::model::names::Tag;
+use crate::model::skip_mark::SkipMark;
 
 /// The number of a run. Runs of all projects and both kinds share one rising sequence; none is reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -156,12 +157,29 @@ pub struct Commit {
     /// By how much its message says that it raises the version.
     #[serde(default)]
     pub bump: Bump,
+    /// Whether its message says that it is not to be run.
+    #[serde(default)]
+    pub skip: Option<SkipMark>,
+}
+
+/// What a commit says and does, as far as it decides whether it is run. The default speaks for running it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitFacts {
+    /// Whether its message says that it is not to be run.
+    pub skip: Option<SkipMark>,
 }
 
 impl Commit {
     /// A commit of which nothing but its id is known.
     pub const fn unknown(sha: CommitSha) -> Self {
-        Self { sha, subject: String::new(), author: String::new(), url: String::new(), bump: Bump::Patch }
+        Self {
+            sha,
+            subject: String::new(),
+            author: String::new(),
+            url: String::new(),
+            bump: Bump::Patch,
+            skip: None,
+        }
     }
 }
 

@@ -189,7 +189,33 @@ async fn a_commit_is_judged_by_its_own_failure_and_not_by_the_worlds() {
     store.finish_ci(card.report(run, RunKind::Ci, own), None, nothing()).await.unwrap();
     let verdict = store.verdict(card.project.clone(), sha()).await.unwrap();
     assert_eq!(verdict, Some(Verdict::Failed { run, reason: "it did not hold".to_owned() }));
-    assert_eq!(store.last_judged(card.project.clone()).await.unwrap(), Some(sha()));
+    let judged = store.last_judged(card.project.clone()).await.unwrap().map(|(sha, _)| sha);
+    assert_eq!(judged, Some(sha()));
+}
+
+#[tokio::test]
+async fn a_skipped_commit_stays_skipped_until_it_is_wanted_or_run() {
+    let card = Card::new();
+    let store = card.open();
+    let run = card.begin(&store, RunKind::Ci).await;
+    let pushed = Outcome::Pushed(release(1));
+    store.finish_ci(card.report(run, RunKind::Ci, pushed), None, nothing()).await.unwrap();
+    let newer: CommitSha = "b".repeat(40).parse().unwrap();
+    let skip = || Verdict::Skipped { reason: "it says so".to_owned() };
+
+    store.skip_commit(card.project.clone(), newer.clone(), "it says so".to_owned()).await.unwrap();
+    store.skip_commit(card.project.clone(), sha(), "it says so".to_owned()).await.unwrap();
+
+    let verdict = async |sha: &CommitSha| store.verdict(card.project.clone(), sha.clone()).await.unwrap();
+    assert_eq!(verdict(&newer).await, Some(skip()));
+    assert_eq!(verdict(&sha()).await, Some(Verdict::Pushed { run }), "what a run made of it stays");
+    let last = store.last_judged(card.project.clone()).await.unwrap();
+    assert_eq!(last, Some((newer.clone(), skip())), "it is newer than what the last run judged");
+
+    store.want_commit(card.project.clone(), newer.clone()).await.unwrap();
+    assert_eq!(verdict(&newer).await, Some(Verdict::Wanted));
+    let last = store.last_judged(card.project.clone()).await.unwrap();
+    assert_eq!(last, Some((sha(), Verdict::Pushed { run })));
 }
 
 #[tokio::test]

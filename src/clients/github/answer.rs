@@ -14,6 +14,7 @@ use crate::model::Bump;
 use crate::model::Commit;
 use crate::model::CommitSha;
 use crate::model::Repository;
+use crate::model::SkipMark;
 
 /// The longest line that is taken over from a commit or an error message, in characters.
 const LONGEST_LINE: usize = 200;
@@ -96,6 +97,7 @@ pub(super) fn commit(body: &[u8], asked: &CommitSha, what: &str) -> Result<Commi
         author: line(&author.unwrap_or_default()),
         url: answer.html_url.filter(|url| url.starts_with("http")).map_or_else(String::new, |url| line(&url)),
         bump: Bump::marked_in(&message),
+        skip: SkipMark::found_in(&message),
     })
 }
 

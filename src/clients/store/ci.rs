@@ -1,6 +1,7 @@
 //! What CI must not forget: which commits are judged, and which tags are taken.
 
 use rusqlite::OptionalExtension;
+use rusqlite::Row;
 
 use crate::clients::store::Store;
 use crate::clients::store::StoreError;
@@ -11,7 +12,7 @@ use crate::model::ProjectName;
 use crate::model::RunNumber;
 use crate::model::Tag;
 
-/// Why a commit needs no further CI run.
+/// What was made of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Its image is in the registry.
@@ -26,19 +27,30 @@ pub enum Verdict {
         /// Why.
         reason: String,
     },
+    /// It was not run, since what it says or changes asks for none.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+    /// The owner wants it run, whatever was made of it before.
+    Wanted,
 }
 
 impl Store {
-    /// The commit judged last, so that the first poll after a start can ask "still this one?".
+    /// The commit judged last and the verdict, so that the first poll after a start can ask "still this one?".
     ///
     /// # Errors
     /// The database cannot be read.
-    pub async fn last_judged(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
+    pub async fn last_judged(
+        &self,
+        project: ProjectName,
+    ) -> Result<Option<(CommitSha, Verdict)>, StoreError> {
         self.read(move |tx| {
             tx.query_row(
-                "SELECT sha FROM judgements WHERE project = ?1 ORDER BY run DESC LIMIT 1",
+                "SELECT * FROM judgements WHERE project = ?1 AND verdict <> 'wanted'
+                 ORDER BY run DESC, verdict = 'skipped' DESC, rowid DESC LIMIT 1",
                 [project.as_str()],
-                |row| parsed(row, "sha"),
+                |row| Ok((parsed(row, "sha")?, verdict(row)?)),
             )
             .optional()
         })
@@ -52,16 +64,45 @@ impl Store {
     pub async fn verdict(&self, project: ProjectName, sha: CommitSha) -> Result<Option<Verdict>, StoreError> {
         self.read(move |tx| {
             tx.prepare_cached("SELECT * FROM judgements WHERE project = ?1 AND sha = ?2")?
-                .query_row((project.as_str(), sha.as_str()), |row| {
-                    let verdict: String = row.get("verdict")?;
-                    let run: i64 = row.get("run")?;
-                    let run = RunNumber(run.unsigned_abs());
-                    Ok(match verdict.as_str() {
-                        "pushed" => Verdict::Pushed { run },
-                        _ => Verdict::Failed { run, reason: row.get("reason")? },
-                    })
-                })
+                .query_row((project.as_str(), sha.as_str()), verdict)
                 .optional()
+        })
+        .await
+    }
+
+    /// Records that a commit is not run, and why. What a run made of it stays.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn skip_commit(
+        &self,
+        project: ProjectName,
+        sha: CommitSha,
+        reason: String,
+    ) -> Result<(), StoreError> {
+        self.write("skip-commit", move |tx| {
+            tx.execute(
+                "INSERT INTO judgements (project, sha, verdict, run, reason)
+                 SELECT ?1, ?2, 'skipped', coalesce(max(number), 0), ?3 FROM runs WHERE project = ?1
+                 ON CONFLICT DO NOTHING",
+                (project.as_str(), sha.as_str(), reason),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Records that the owner wants a commit run, whatever was made of it before.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn want_commit(&self, project: ProjectName, sha: CommitSha) -> Result<(), StoreError> {
+        self.write("want-commit", move |tx| {
+            tx.execute(
+                "INSERT OR REPLACE INTO judgements (project, sha, verdict, run) VALUES (?1, ?2, 'wanted', 0)",
+                (project.as_str(), sha.as_str()),
+            )?;
+            Ok(())
         })
         .await
     }
@@ -141,4 +182,16 @@ impl Store {
         })
         .await
     }
+}
+
+fn verdict(row: &Row<'_>) -> rusqlite::Result<Verdict> {
+    let word: String = row.get("verdict")?;
+    let run: i64 = row.get("run")?;
+    let run = RunNumber(run.unsigned_abs());
+    Ok(match word.as_str() {
+        "pushed" => Verdict::Pushed { run },
+        "skipped" => Verdict::Skipped { reason: row.get("reason")? },
+        "wanted" => Verdict::Wanted,
+        _ => Verdict::Failed { run, reason: row.get("reason")? },
+    })
 }

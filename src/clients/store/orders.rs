@@ -10,7 +10,6 @@ use crate::clients::store::from_json_opt;
 use crate::clients::store::parsed_opt;
 use crate::clients::store::stamp;
 use crate::clients::store::to_json;
-use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::Hold;
 use crate::model::ProjectName;
@@ -63,21 +62,6 @@ impl Store {
                 (project.as_str(), hold.as_ref().map(to_json).transpose()?),
             )?;
             Ok(())
-        })
-        .await
-    }
-
-    /// Forgets that a commit failed. `false` if it did not.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub async fn forget_failure(&self, project: ProjectName, sha: CommitSha) -> Result<bool, StoreError> {
-        self.write("forget-failure", move |tx| {
-            let rows = tx.execute(
-                "DELETE FROM judgements WHERE project = ?1 AND sha = ?2 AND verdict = 'failed'",
-                (project.as_str(), sha.as_str()),
-            )?;
-            Ok(rows > 0)
         })
         .await
     }

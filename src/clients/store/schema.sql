@@ -26,12 +26,12 @@ CREATE TABLE runs (
 ) STRICT;
 CREATE INDEX runs_of_project ON runs (project, kind, number);
 
--- Commits that need no further CI run, and why.
+-- What was made of commits, and why.
 CREATE TABLE judgements (
     project TEXT NOT NULL,
     sha     TEXT NOT NULL,
-    verdict TEXT NOT NULL,                           -- pushed | failed
-    run     INTEGER NOT NULL,
+    verdict TEXT NOT NULL,                           -- pushed | failed | skipped | wanted
+    run     INTEGER NOT NULL,                        -- the run that judged it, or the last one before
     reason  TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (project, sha)
 ) STRICT;

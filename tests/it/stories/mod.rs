@@ -33,3 +33,4 @@ mod test_places;
 mod voyage;
 mod watches;
 mod ways_back;
+mod which_commits;

@@ -1,0 +1,74 @@
+//! Which commits are run: those that say that they are not to be, those that change nothing of interest.
+
+use serde_json::json;
+
+use crate::world::World;
+use crate::world::github::Fault;
+use crate::world::repository::Change;
+
+const MAIN: &str = "main";
+
+fn page(text: &str) -> Change {
+    Change::Write("app/index.html".to_owned(), format!("{text}\n"))
+}
+
+#[tokio::test]
+async fn a_commit_that_says_skip_ci_is_not_run_until_its_owner_asks() {
+    let world = World::start().await;
+    let one = world.deploy_page("hello one").await;
+    let quiet = world.repo.commit_changes(MAIN, &[page("hello two")], "Say two [skip ci]").await;
+    world.github.requests().clear();
+
+    let agent = world.agent.spawn_run().await;
+
+    agent.wait_for_stderr("this commit is not run: its message says `[skip ci]`").await;
+    for _ in 0..2 {
+        world.wait_for_next_poll("GET", "/commits/heads/main").await;
+    }
+    let asked = |world: &World| world.github.requests().count("GET", &format!("/commits/{quiet}"));
+    assert_eq!(asked(&world), 1);
+    assert_eq!(agent.stderr().matches("this commit is not run").count(), 1, "{}", agent.stderr());
+    let plan = world.agent.command(&["plan", world.project()]).await.expect_success();
+    assert!(plan.stdout.contains("[skip ci]") && plan.stdout.contains("homeport trigger"), "{}", plan.stdout);
+    let status = world.agent.status_json().await;
+    assert_eq!(status["projects"][0]["skipped"]["commit"], json!(quiet));
+    let status = world.agent.command(&["status"]).await.expect_success();
+    assert!(status.stdout.contains("which is newer: its message says `[skip ci]`"), "{}", status.stdout);
+    assert!(agent.terminate().await.success());
+
+    // A restart keeps to it, and does not ask again.
+    let agent = world.agent.spawn_run().await;
+    for _ in 0..2 {
+        world.wait_for_next_poll("GET", "/commits/heads/main").await;
+    }
+    assert_eq!(asked(&world), 1);
+    assert!(!agent.stderr().contains("this commit is not run"), "{}", agent.stderr());
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1"]).await;
+    world.expect_untouched(&one).await;
+
+    let retried = world.agent.command(&["retry", world.project(), "--wait"]).await.expect_success();
+    assert!(retried.stdout.contains("is not run (its message says `[skip ci]`)"), "{}", retried.stdout);
+    world.expect_serving("hello two").await;
+    world.expect_mail("2 deployed").await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_new_commit_that_github_does_not_describe_is_neither_run_nor_skipped_but_asked_about_again() {
+    let world = World::start().await;
+    let one = world.deploy_page("hello one").await;
+    world.repo.commit_page("hello two").await;
+    world.github.fault_on("per_page=1", Fault::Status(502));
+
+    let finished = world.agent.once().await.expect_code(3);
+
+    assert!(finished.stderr.contains("poll of GitHub failed"), "{}", finished.stderr);
+    world.expect_untouched(&one).await;
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1"]).await;
+    world.github.clear_faults();
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello two").await;
+    world.expect_mail("2 deployed").await;
+    world.end().await;
+}
