@@ -8,6 +8,7 @@ use chrono::Utc;
 
 use crate::model::Branch;
 use crate::model::CommitFacts;
+use crate::model::CommitPrefix;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::Digest;
@@ -180,6 +181,8 @@ pub enum Errand {
     Deploy(Tag),
     /// Try again what failed.
     Retry,
+    /// Run this commit, or the newest.
+    Trigger(Option<CommitPrefix>),
     /// Say what would happen.
     Plan,
 }
@@ -189,6 +192,8 @@ pub enum Errand {
 pub struct Findings {
     /// Where the branch stands.
     pub head: Option<Result<Head, PollFailure>>,
+    /// The commit that was asked for: nothing if GitHub knows no such one, or why it could not be asked.
+    pub commit: Option<Result<Option<CommitSha>, String>>,
     /// What Docker Hub lists, and what stands in the service's place.
     pub listing: Option<Result<Listing, PollFailure>>,
     /// What the registry has under the tag: its content, nothing, or why it could not be asked.

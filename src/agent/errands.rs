@@ -1,4 +1,4 @@
-//! Orders that need to ask GitHub, Docker Hub, the registry or Docker first: `deploy`, `retry` and `plan`. The
+//! Orders that need to ask GitHub, Docker Hub, the registry or Docker first: `deploy`, `retry`, `trigger` and `plan`. The
 //! questions are put in a task of their own; what follows from the answers is decided when they are there.
 
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::event::Findings;
 use crate::event::Head;
 use crate::event::Listing;
 use crate::event::PollFailure;
+use crate::model::CommitPrefix;
 use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::ListedTag;
@@ -41,6 +42,7 @@ impl Agent {
         tokio::spawn(async move {
             let findings = match &errand {
                 Errand::Deploy(tag) => ask_about_tag(&clients, &settings, tag).await,
+                Errand::Trigger(wanted) => ask_about_commit(&clients, &settings, wanted.as_ref(), seen).await,
                 Errand::Retry | Errand::Plan => ask_both(&clients, &settings, seen).await,
             };
             // Fails only when the agent is gone.
@@ -63,6 +65,7 @@ impl Agent {
                 }
                 return;
             }
+            Errand::Trigger(wanted) => return self.triggered(name, wanted, findings, answers).await,
             Errand::Retry => self.retry(name, findings, answers).await,
             Errand::Deploy(tag) => match findings.digest.clone() {
                 Some(Err(reason)) => {
@@ -207,6 +210,25 @@ async fn ask_both(clients: &Clients, settings: &ProjectSettings, seen: Option<Co
         ask_for_listing(clients, settings),
     );
     Findings { head, listing, ..Findings::default() }
+}
+
+/// Asks for the commit with these digits, or for the newest one.
+async fn ask_about_commit(
+    clients: &Clients,
+    settings: &ProjectSettings,
+    wanted: Option<&CommitPrefix>,
+    seen: Option<CommitSha>,
+) -> Findings {
+    match (wanted, &settings.source) {
+        (Some(wanted), Some(source)) => {
+            let found = clients.github.find_commit(&source.repository, wanted).await;
+            Findings { commit: Some(found.map_err(refused)), ..Findings::default() }
+        }
+        (_, _) => {
+            let head = Some(ask_github(clients, settings, seen).await);
+            Findings { head, ..Findings::default() }
+        }
+    }
 }
 
 async fn ask_about_tag(clients: &Clients, settings: &ProjectSettings, tag: &Tag) -> Findings {

@@ -4,7 +4,8 @@
 //! `polls` asks the sources, at the pace of `pace`, and decides what is due; `runs` starts what is due and
 //! takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
 //! deployments, `wellbeing` after older ones, and `images` clears away what is no way back; `orders` does what the owner
-//! asks for, `errands` what has to be asked first, and `plan` only says what would be done; `statuses` tells GitHub about
+//! asks for, `errands` what has to be asked first, `trigger` runs the commit that was asked for, and `plan` only says what
+//! would be done; `statuses` tells GitHub about
 //! commits; `upkeep` sends mail, pings and applies a changed configuration.
 
 mod ask;
@@ -22,6 +23,7 @@ mod start;
 mod statuses;
 mod target;
 mod telling;
+mod trigger;
 mod upkeep;
 mod watch;
 mod wellbeing;

@@ -44,6 +44,9 @@ impl Agent {
             None => match order {
                 Order::Deploy { tag } => return self.inquire(&name, Errand::Deploy(tag), answers),
                 Order::Retry => return self.inquire(&name, Errand::Retry, answers),
+                Order::Trigger { commit } => {
+                    return self.inquire(&name, Errand::Trigger(commit), answers);
+                }
                 Order::Plan => return self.inquire(&name, Errand::Plan, answers),
                 Order::Pause => self.pause(&name).await,
                 Order::Resume => self.resume(&name).await,
@@ -82,15 +85,21 @@ impl Agent {
                  project"
                 ))
             }
-            Order::Rollback { .. } | Order::Deploy { .. } | Order::Retry | Order::Plan => {
-                match &self.memory {
-                    Memory::Whole => None,
-                    Memory::Lost(why) => Some(format!(
-                        "the database is new, and what was deployed is not known until Docker has said it: ask again \
+            Order::Trigger { .. } if project.settings.source.is_none() => Some(format!(
+                "this machine does not build `{name}`: give the command where it is built, or add `repository` to the \
+                 project"
+            )),
+            Order::Rollback { .. }
+            | Order::Deploy { .. }
+            | Order::Retry
+            | Order::Trigger { .. }
+            | Order::Plan => match &self.memory {
+                Memory::Whole => None,
+                Memory::Lost(why) => Some(format!(
+                    "the database is new, and what was deployed is not known until Docker has said it: ask again \
                      when it has ({why})"
-                    )),
-                }
-            }
+                )),
+            },
         }
     }
 

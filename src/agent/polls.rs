@@ -187,7 +187,7 @@ impl Agent {
         let memory = CommitMemory {
             judgement: verdict.map(judgement),
             facts: facts.clone(),
-            running: project.and_then(|project| project.building.clone()),
+            running: project.and_then(|project| Some(project.building.as_ref()?.sha.clone())),
             waiting_until: project.and_then(|project| project.ci.not_before),
         };
         Ok(commit_due(head, &memory, self.now()))

@@ -58,8 +58,8 @@ pub struct ProjectState {
     pub said_no_status: bool,
     /// The newest commit that needs no further run.
     pub judged: Option<CommitSha>,
-    /// The commit whose run goes on.
-    pub building: Option<CommitSha>,
+    /// The CI run that goes on.
+    pub building: Option<Building>,
     /// The release whose run goes on.
     pub deploying: Option<Release>,
     /// The deployment that serves, by the records.
@@ -88,6 +88,13 @@ pub struct ProjectState {
     pub is_cleared: bool,
     /// The watch over the newest deployment.
     pub watch: Option<AbortHandle>,
+}
+
+/// A CI run that goes on.
+#[derive(Debug)]
+pub struct Building {
+    /// Its commit.
+    pub sha: CommitSha,
 }
 
 /// The polls of one source.

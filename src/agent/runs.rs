@@ -9,6 +9,7 @@ use crate::agent::job::Job;
 use crate::agent::job::NotEnded;
 use crate::agent::job::perform;
 use crate::agent::project::Awaited;
+use crate::agent::project::Building;
 use crate::agent::rebuild::Memory;
 use crate::event::Event;
 use crate::event::Hindrance;
@@ -65,7 +66,7 @@ impl Agent {
     fn start(&mut self, lane: Lane, name: &ProjectName, job: Job) {
         let Some(project) = self.projects.get_mut(name) else { return };
         match &job {
-            Job::Commit { sha, .. } => project.building = Some(sha.clone()),
+            Job::Commit { sha, .. } => project.building = Some(Building { sha: sha.clone() }),
             Job::Image { release, .. } => {
                 project.deploying = Some(release.clone());
                 project.stop_watching();

@@ -1,5 +1,5 @@
-//! `homeport rollback`, `deploy`, `retry`, `pause`, `resume` and `plan`: what a running agent is asked to do, and
-//! what it says.
+//! `homeport rollback`, `deploy`, `retry`, `trigger`, `pause`, `resume` and `plan`: what a running agent is asked to do,
+//! and what it says.
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -11,6 +11,8 @@ use crate::cli::say;
 use crate::cli::status::orders_in_words;
 use crate::config::load::Loaded;
 use crate::control::ask::ask;
+use crate::model::CommitPrefix;
+use crate::model::InvalidName;
 use crate::model::Move;
 use crate::model::Order;
 use crate::model::Ordered;
@@ -60,6 +62,17 @@ pub enum Orders {
         #[arg(long)]
         wait: bool,
     },
+    /// Run the newest commit now, or the one given, also one that failed or was left out.
+    Trigger {
+        /// The project.
+        project: ProjectName,
+        /// A commit on GitHub by its id, or by its first digits.
+        #[arg(long, value_name = "SHA", value_parser = commit_prefix)]
+        commit: Option<CommitPrefix>,
+        /// Wait until it has ended, and exit with 1 if it failed.
+        #[arg(long)]
+        wait: bool,
+    },
     /// Start nothing by itself for a project, until `resume`. Polls go on.
     Pause {
         /// The project.
@@ -103,11 +116,18 @@ impl Orders {
             }
             Self::Deploy { project, tag, wait } => (project, Order::Deploy { tag }, until(wait), Form::Words),
             Self::Retry { project, wait } => (project, Order::Retry, until(wait), Form::Words),
+            Self::Trigger { project, commit, wait } => {
+                (project, Order::Trigger { commit }, until(wait), Form::Words)
+            }
             Self::Pause { project } => (project, Order::Pause, Until::Answered, Form::Words),
             Self::Resume { project } => (project, Order::Resume, Until::Answered, Form::Words),
         };
         (Ordered { project, order }, until, form)
     }
+}
+
+fn commit_prefix(text: &str) -> Result<CommitPrefix, InvalidName> {
+    text.to_ascii_lowercase().parse()
 }
 
 /// Gives an order and prints what becomes of it.

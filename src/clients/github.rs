@@ -48,11 +48,14 @@ use crate::clients::http_client::Redirects;
 use crate::clients::tls::Tls;
 use crate::model::Branch;
 use crate::model::Commit;
+use crate::model::CommitPrefix;
 use crate::model::CommitSha;
 use crate::model::Repository;
 
 /// What may stand in a segment of a path as it is (RFC 3986, unreserved).
 const UNRESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Asks for a commit's id and nothing else.
+const SHA_ALONE: &str = "application/vnd.github.sha";
 /// The most that is read of an answer. A commit with its first file is far smaller.
 const MAX_BODY: usize = 4 << 20;
 /// The most redirects that are followed in a row.
@@ -136,7 +139,7 @@ impl GitHub {
         let path = format!("/repos/{repository}/commits/heads/{}", segments.collect::<Vec<_>>().join("/"));
         let what = format!("branch `{branch}` of `{repository}`");
         let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github.sha"));
+        headers.insert(ACCEPT, HeaderValue::from_static(SHA_ALONE));
         if let Some(etag) = known.and_then(|sha| HeaderValue::try_from(format!("\"{sha}\"")).ok()) {
             headers.insert(IF_NONE_MATCH, etag);
         }
@@ -173,6 +176,33 @@ impl GitHub {
             .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
         match answer.status {
             StatusCode::OK => answer::commit(&answer.body, sha, &what),
+            _ => Err(self.refused(&answer, repository, &what)),
+        }
+    }
+
+    /// The commit whose id begins with these digits; `None` if there is no such one, or more than one.
+    ///
+    /// # Errors
+    /// Any other [`GitHubError`].
+    pub async fn find_commit(
+        &self,
+        repository: &Repository,
+        prefix: &CommitPrefix,
+    ) -> Result<Option<CommitSha>, GitHubError> {
+        let path = format!("/repos/{repository}/commits/{prefix}");
+        let what = format!("commit {prefix} of `{repository}`");
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static(SHA_ALONE));
+        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
+            .await
+            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        match answer.status {
+            // A branch or a tag may be called like the digits of a commit.
+            StatusCode::OK => match answer::head(&answer.body, None, &what)? {
+                Head::At(sha) if sha.begins_with(prefix) => Ok(Some(sha)),
+                Head::At(_) | Head::Unchanged => Ok(None),
+            },
+            StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
             _ => Err(self.refused(&answer, repository, &what)),
         }
     }

@@ -31,6 +31,7 @@ pub use container::ROLE_SERVICE;
 pub use container::ROLE_TEST;
 pub use container::RestartPolicy;
 pub use names::Branch;
+pub use names::CommitPrefix;
 pub use names::CommitSha;
 pub use names::ContainerId;
 pub use names::ContainerName;

@@ -100,6 +100,13 @@ name_type!(
 );
 
 name_type!(
+    /// The first digits of a commit id, or all of them: 4 to 40 lower-case hexadecimal digits.
+    CommitPrefix,
+    "a commit id, or its first digits: 4 to 40 lower-case hexadecimal digits",
+    |text| (4..=40).contains(&text.len()) && is_lower_hex(text)
+);
+
+name_type!(
     /// An image repository without registry and tag: `me/hello`, or `hello` for one without a namespace.
     ImageName,
     "an image name: lower-case `namespace/name`, without a registry and without a tag",
@@ -205,6 +212,11 @@ impl Repository {
 }
 
 impl CommitSha {
+    /// Whether it begins with these digits.
+    pub fn begins_with(&self, prefix: &CommitPrefix) -> bool {
+        self.0.starts_with(&prefix.0)
+    }
+
     /// The first seven digits, as GitHub shows a commit.
     pub fn short(&self) -> &str {
         &self.0[..7]

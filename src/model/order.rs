@@ -7,6 +7,7 @@ use chrono::Utc;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::names::CommitPrefix;
 use crate::model::names::Digest;
 use crate::model::names::ProjectName;
 use crate::model::names::Tag;
@@ -28,6 +29,11 @@ pub enum Order {
     },
     /// Try again what failed.
     Retry,
+    /// Run a commit, whatever was made of it before.
+    Trigger {
+        /// Which one; left out, the newest.
+        commit: Option<CommitPrefix>,
+    },
     /// Start nothing by yourself.
     Pause,
     /// Start what is due again.

@@ -311,3 +311,22 @@ async fn a_token_that_no_header_can_carry_is_refused_at_once_without_printing_it
     let text = format!("{:#}", refused.err().unwrap());
     assert!(text.contains("line break") && !text.contains("two"), "{text}");
 }
+
+#[tokio::test]
+async fn a_commit_is_found_by_its_first_digits_and_a_branch_of_that_name_is_none() {
+    let server = StubServer::start(|_, number| match number {
+        0 => answer(200, &[], NEW),
+        1 => answer(200, &[], OLD),
+        2 => answer(422, &[], r#"{"message": "No commit found for SHA: 7fd1a60"}"#),
+        _ => answer(404, &[], r#"{"message": "Not Found"}"#),
+    })
+    .await;
+    let github = client(&server.url, Some(TOKEN));
+    let find = async || github.find_commit(&repository(), &"7fd1a60".parse().unwrap()).await;
+
+    assert_eq!(find().await.unwrap(), Some(sha(NEW)));
+    assert_eq!(find().await.unwrap(), None);
+    assert_eq!(find().await.unwrap(), None);
+    assert!(matches!(find().await, Err(GitHubError::NotFound { .. })));
+    assert_eq!(server.lines()[0], "GET /repos/octocat/Hello-World/commits/7fd1a60");
+}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::world::World;
+use crate::world::app::App;
 use crate::world::github::Fault;
 use crate::world::repository::Change;
 
@@ -70,5 +71,43 @@ async fn a_new_commit_that_github_does_not_describe_is_neither_run_nor_skipped_b
     world.agent.once().await.expect_success();
     world.expect_serving("hello two").await;
     world.expect_mail("2 deployed").await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_owner_has_a_commit_run_whatever_was_made_of_it() {
+    let world = World::start().await;
+    world.deploy_page("hello one").await;
+    let quiet = world.repo.commit_changes(MAIN, &[page("hello two")], "Say two [ci skip]").await;
+    let red = world.repo.commit_app(&App::FailingTest("hello three".to_owned())).await;
+    let agent = world.agent.spawn_run().await;
+    world.expect_mail("tests failed").await;
+    let project = world.project().to_owned();
+
+    let again = world.agent.command(&["trigger", &project, "--wait"]).await.expect_code(1);
+    assert!(again.stderr.contains("test failed"), "{}", again.stderr);
+
+    let prefix = quiet[..9].to_uppercase();
+    let by_id =
+        world.agent.command(&["trigger", &project, "--commit", &prefix, "--wait"]).await.expect_success();
+    assert!(by_id.stdout.contains(&format!("{} is run next", &quiet[..7])), "{}", by_id.stdout);
+    world.expect_serving("hello two").await;
+    world.expect_mail("2 deployed").await;
+    let run = world.run_of(&quiet).await;
+    assert_eq!((run.trigger.as_str(), run.outcome.as_str()), ("command", "pushed"));
+    let same =
+        world.agent.command(&["trigger", &project, "--commit", &quiet, "--wait"]).await.expect_success();
+    assert!(same.stdout.contains("is not built anew") && same.stdout.contains("pushed 2"), "{}", same.stdout);
+
+    let refused = world.agent.command(&["trigger", &project, "--commit", "0123456"]).await.expect_code(2);
+    assert!(refused.stderr.contains("GitHub knows no commit 0123456"), "{}", refused.stderr);
+    world.agent.command(&["trigger", &project, "--commit", "main"]).await.expect_code(2);
+    world.github.fault(Fault::Status(502));
+    let unreachable = world.agent.command(&["trigger", &project]).await.expect_code(3);
+    assert!(unreachable.stderr.contains("GitHub cannot be asked"), "{}", unreachable.stderr);
+    world.github.clear_faults();
+    assert_eq!(world.runs().await.iter().filter(|run| run.commit.as_ref() == Some(&red)).count(), 2);
+    world.expect_tags(&["1", "2"]).await;
+    assert!(agent.terminate().await.success());
     world.end().await;
 }
