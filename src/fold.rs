@@ -104,7 +104,7 @@ impl FailureMemory {
     /// Judges the run that has just ended and remembers it. To be called once per run, in the order of their ends.
     pub fn judge(&mut self, report: &RunReport, role: Role) -> Verdict {
         match &report.outcome {
-            Outcome::Interrupted(_) => Verdict::Silent,
+            Outcome::Superseded { .. } | Outcome::Interrupted(_) => Verdict::Silent,
             Outcome::Failed(failure) => {
                 self.count_failure(report);
                 self.fold(report, failure)
@@ -374,6 +374,9 @@ mod tests {
         let mut memory = FailureMemory::default();
         let cut_off = run(0, 1, Outcome::Interrupted(Stage::Swap));
         assert_eq!(memory.judge(&cut_off, Role::Deploys), Verdict::Silent);
+        let by = "b".repeat(40).parse().unwrap();
+        let overtaken = run(0, 1, Outcome::Superseded { by, stage: Stage::Test });
+        assert_eq!(memory.judge(&overtaken, Role::Deploys), Verdict::Silent);
         assert_eq!(memory, FailureMemory::default());
     }
 

@@ -317,6 +317,7 @@ pub fn in_words(report: &RunReport) -> String {
         }
         Outcome::Failed(failure) => format!("{} failed: {}", failure.stage, failure.reason),
         Outcome::Down(failure) => format!("DOWN, {} failed: {}", failure.stage, failure.reason),
+        Outcome::Superseded { by, stage } => format!("superseded by {} at {stage}", by.short()),
         Outcome::Interrupted(stage) => format!("interrupted at {stage}"),
     }
 }

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::cd;
 use crate::cd::Ended;
 use crate::cd::Suspended;
 use crate::ci;
+use crate::ci::EarlyEnds;
 use crate::clients::store::Deployment;
 use crate::clients::store::RunRow;
 use crate::config::settings::ProjectSettings;
@@ -85,7 +84,7 @@ pub(super) async fn perform(
     notifier: &Notifier,
     settings: Arc<ProjectSettings>,
     job: Job,
-    cancelled: &CancellationToken,
+    ends: &EarlyEnds,
 ) -> Result<RunReport, NotEnded> {
     if matches!(job, Job::Image { .. } | Job::TakeBack { .. }) && has_journal(shared, &settings).await? {
         // A deployment that was cut off goes first: what stands in the service's place is not settled.
@@ -96,12 +95,12 @@ pub(super) async fn perform(
             let intent =
                 Intent { kind: RunKind::Ci, trigger, commit: Some(sha.clone()), release: None, reason };
             let run = Run::begin(shared, Arc::clone(&settings), intent).await.map_err(NotEnded::NotBegun)?;
-            let report = Box::pin(take_to_image(&run, source, sha, cancelled)).await;
+            let report = Box::pin(take_to_image(&run, source, sha, ends)).await;
             notifier.finish_ci(report).await.map_err(NotEnded::NotBegun)
         }
         (Job::Image { release, trigger, reason, answers: _ }, _, Some(deploy)) => {
             let run = begin_cd(shared, &settings, trigger, release.clone(), reason).await?;
-            end_cd(&run, notifier, Box::pin(cd::run(&run, deploy, release, cancelled)).await).await
+            end_cd(&run, notifier, Box::pin(cd::run(&run, deploy, release, &ends.stopping)).await).await
         }
         (Job::Recover { row, journal }, _, Some(deploy)) => {
             let run = Run::resume(
@@ -128,17 +127,12 @@ pub(super) async fn perform(
     }
 }
 
-async fn take_to_image(
-    run: &Run,
-    source: &SourceSettings,
-    sha: CommitSha,
-    cancelled: &CancellationToken,
-) -> RunReport {
+async fn take_to_image(run: &Run, source: &SourceSettings, sha: CommitSha, ends: &EarlyEnds) -> RunReport {
     // Nothing of this project is being tested now, so whatever a killed agent left may go.
     if let Err(error) = run.clients.docker.remove_leftovers(&run.project.name).await {
         run.log.header(&format!("left-over test containers, if there are any, stay: {error}"));
     }
-    let mut report = ci::run(run, source, sha, cancelled).await;
+    let mut report = ci::run(run, source, sha, ends).await;
     if let Some(deploy) = &run.project.deploy {
         report.serving = cd::serving(run, &deploy.spec.name).await.release();
     }

@@ -10,14 +10,8 @@ use crate::agent::ask::digest_of;
 use crate::agent::job::Job;
 use crate::agent::project::ProjectState;
 use crate::agent::rebuild::Memory;
-use crate::clients::store::StoreError;
-use crate::clients::store::Verdict;
 use crate::config::settings::ProjectSettings;
-use crate::decide::CommitDecision;
-use crate::decide::CommitMemory;
 use crate::decide::ImageDecision;
-use crate::decide::Judgement;
-use crate::decide::commit_due;
 use crate::event::Again;
 use crate::event::Event;
 use crate::event::Head;
@@ -25,8 +19,6 @@ use crate::event::Listing;
 use crate::event::PollFailure;
 use crate::event::Source;
 use crate::model::Branch;
-use crate::model::CommitFacts;
-use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::ProjectName;
 use crate::model::Release;
@@ -128,78 +120,6 @@ impl Agent {
         self.ask_again_if_nudged(name, Source::DockerHub);
     }
 
-    /// Starts a run of the newest commit, if it is due.
-    pub(super) async fn consider_commit(&mut self, name: &ProjectName) {
-        let Some(project) = self.projects.get(name) else { return };
-        let Some(head) = project.seen.clone().filter(|head| project.judged.as_ref() != Some(head)) else {
-            return;
-        };
-        let decision = match self.commit_decision(name, &head, &project.facts).await {
-            Ok(decision) => decision,
-            Err(error) => {
-                slog::error!(self.shared.journal, "{name}: cannot tell whether {head} was run: {error:#}");
-                return;
-            }
-        };
-        let Some(project) = self.projects.get_mut(name) else { return };
-        let paused = paused_clause(&project.orders);
-        if project.github.is_news(&format!("{} {decision}{paused}", head.short())) {
-            slog::info!(self.shared.journal, "{name}: {}: {decision}{paused}", head.short());
-        }
-        match decision {
-            CommitDecision::Due { .. } if project.orders.paused_since.is_some() => {}
-            CommitDecision::Due { reason } => {
-                let (trigger, answers) = (project.github.trigger, project.asker.clone());
-                self.request_commit(name, Job::Commit { sha: head.clone(), trigger, reason, answers }, &head);
-            }
-            CommitDecision::Skip { reason } => self.skip(name, head, reason).await,
-            CommitDecision::AlreadyPushed { .. }
-            | CommitDecision::AlreadyFailed { .. }
-            | CommitDecision::AlreadySkipped { .. } => {
-                project.judged = Some(head);
-            }
-            CommitDecision::InProgress | CommitDecision::NotBefore(_) => {}
-        }
-    }
-
-    /// A commit that is not run is remembered as such, so that it is not asked about again.
-    async fn skip(&mut self, name: &ProjectName, head: CommitSha, reason: String) {
-        let kept = self.shared.clients.store.skip_commit(name.clone(), head.clone(), reason).await;
-        match (kept, self.projects.get_mut(name)) {
-            (Ok(()), Some(project)) => project.judged = Some(head),
-            (Ok(()), None) => {}
-            (Err(error), _) => {
-                let error = anyhow::Error::from(error);
-                slog::error!(self.shared.journal, "{name}: cannot record that {head} is not run: {error:#}");
-            }
-        }
-    }
-
-    /// Is this commit, which the branch has come to, due?
-    pub(super) async fn commit_decision(
-        &self,
-        name: &ProjectName,
-        head: &CommitSha,
-        facts: &CommitFacts,
-    ) -> Result<CommitDecision, StoreError> {
-        let verdict = self.shared.clients.store.verdict(name.clone(), head.clone()).await?;
-        let project = self.projects.get(name);
-        let memory = CommitMemory {
-            judgement: verdict.map(judgement),
-            facts: facts.clone(),
-            running: project.and_then(|project| Some(project.building.as_ref()?.sha.clone())),
-            waiting_until: project.and_then(|project| project.ci.not_before),
-        };
-        Ok(commit_due(head, &memory, self.now()))
-    }
-
-    fn request_commit(&mut self, name: &ProjectName, job: Job, sha: &CommitSha) {
-        let waits = self.queue.waiting(Lane::Ci).any(|(project, job)| project == name && job.is_commit(sha));
-        if !waits {
-            self.request(Lane::Ci, name, Priority::Ordinary, job);
-        }
-    }
-
     /// Starts a deployment of the newest image, if it is due.
     pub(super) fn consider_image(&mut self, name: &ProjectName, listing: Listing) {
         // What stands in the service's place while a run changes it says nothing; it is asked again after.
@@ -298,18 +218,9 @@ const fn is_polled(settings: &ProjectSettings, source: Source) -> bool {
 }
 
 /// What is added to what would be started.
-fn paused_clause(orders: &StandingOrders) -> &'static str {
+pub(super) fn paused_clause(orders: &StandingOrders) -> &'static str {
     match orders.paused_since {
         Some(_) => "; paused, so nothing is started",
         None => "",
-    }
-}
-
-fn judgement(verdict: Verdict) -> Judgement {
-    match verdict {
-        Verdict::Pushed { run } => Judgement::Pushed { run },
-        Verdict::Failed { run, reason } => Judgement::Failed { run, reason },
-        Verdict::Skipped { reason } => Judgement::Skipped { reason },
-        Verdict::Wanted => Judgement::Wanted,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use chrono::Utc;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::clients::store::Deployment;
@@ -95,6 +96,10 @@ pub struct ProjectState {
 pub struct Building {
     /// Its commit.
     pub sha: CommitSha,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// Tells it of a newer commit that takes its place.
+    pub newer: watch::Sender<Option<CommitSha>>,
 }
 
 /// The polls of one source.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::agent::Agent;
 use crate::agent::Life;
 use crate::agent::job::Job;
@@ -11,6 +13,7 @@ use crate::agent::job::perform;
 use crate::agent::project::Awaited;
 use crate::agent::project::Building;
 use crate::agent::rebuild::Memory;
+use crate::ci::EarlyEnds;
 use crate::event::Event;
 use crate::event::Hindrance;
 use crate::event::Source;
@@ -65,8 +68,11 @@ impl Agent {
 
     fn start(&mut self, lane: Lane, name: &ProjectName, job: Job) {
         let Some(project) = self.projects.get_mut(name) else { return };
+        let (newer, overtaken) = watch::channel(None);
         match &job {
-            Job::Commit { sha, .. } => project.building = Some(Building { sha: sha.clone() }),
+            Job::Commit { sha, trigger, .. } => {
+                project.building = Some(Building { sha: sha.clone(), trigger: *trigger, newer });
+            }
             Job::Image { release, .. } => {
                 project.deploying = Some(release.clone());
                 project.stop_watching();
@@ -75,7 +81,8 @@ impl Agent {
         }
         let settings = Arc::clone(&project.settings);
         let (shared, notifier, events) = (self.shared.clone(), self.shared_notifier(), self.events.clone());
-        let (cancelled, name) = (self.stopping.clone(), name.clone());
+        let (stopping, name) = (self.stopping.clone(), name.clone());
+        let ends = EarlyEnds { stopping, newer: overtaken };
         let answers = job.answers().cloned();
         tokio::spawn(async move {
             if let Job::Commit { sha, .. } = &job
@@ -84,7 +91,7 @@ impl Agent {
                 // Fails only when the agent is gone.
                 events.send(Event::StatusesDue).ok();
             }
-            let done = perform(&shared, &notifier, settings, job, &cancelled).await;
+            let done = perform(&shared, &notifier, settings, job, &ends).await;
             if let Some(answers) = answers {
                 answers.say(ended(&done));
             }
@@ -131,7 +138,10 @@ impl Agent {
                 self.poll_later(&name, report.kind, wait);
             }
             Outcome::Interrupted(_) => self.tally.failed_runs += 1,
-            Outcome::Failed(_) | Outcome::RolledBack { .. } | Outcome::Down(_) => {}
+            Outcome::Failed(_)
+            | Outcome::RolledBack { .. }
+            | Outcome::Down(_)
+            | Outcome::Superseded { .. } => {}
             Outcome::Pushed(release) => {
                 retry.clear();
                 if project.settings.deploy.is_some() {

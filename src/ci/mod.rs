@@ -18,6 +18,7 @@ pub mod room;
 pub mod script;
 pub mod test;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::SourceSettings;
@@ -30,16 +31,20 @@ use crate::model::Stage;
 use crate::model::StageError;
 use crate::run::Run;
 
+/// What may end a run before its time.
+#[derive(Debug, Clone)]
+pub struct EarlyEnds {
+    /// Fires when homeport stops.
+    pub stopping: CancellationToken,
+    /// A newer commit that takes the run's place, when there is one.
+    pub newer: watch::Receiver<Option<CommitSha>>,
+}
+
 /// Takes a commit to a pushed image, or to the stage that stopped it.
 ///
-/// When `cancelled` fires, the stage is dropped where it stands, which ends its processes and containers;
-/// the commit is not judged and will be taken up again.
-pub async fn run(
-    run: &Run,
-    source: &SourceSettings,
-    sha: CommitSha,
-    cancelled: &CancellationToken,
-) -> RunReport {
+/// When `ends.stopping` fires, or a newer commit comes before the push, the stage is dropped where it stands, which
+/// ends its processes and containers; the commit is not judged.
+pub async fn run(run: &Run, source: &SourceSettings, sha: CommitSha, ends: &EarlyEnds) -> RunReport {
     let commit = describe(run, source, sha).await;
     run.is_about(commit.clone());
     let outcome = tokio::select! {
@@ -47,9 +52,25 @@ pub async fn run(
             Ok(release) => Outcome::Pushed(release),
             Err(error) => Outcome::Failed(run.failure(&error)),
         },
-        () = cancelled.cancelled() => Outcome::Interrupted(run.current_stage().unwrap_or(Stage::Checkout)),
+        () = ends.stopping.cancelled() => Outcome::Interrupted(run.current_stage().unwrap_or(Stage::Checkout)),
+        by = ends.overtaken(run) => {
+            Outcome::Superseded { by, stage: run.current_stage().unwrap_or(Stage::Checkout) }
+        }
     };
     run.report(None, None, outcome)
+}
+
+impl EarlyEnds {
+    /// Waits until a newer commit takes the run's place: never once it has begun to push, for what is pushed under a
+    /// number is brought to its end. The check and the end of the other stages are one step of one task.
+    async fn overtaken(&self, run: &Run) -> CommitSha {
+        let mut newer = self.newer.clone();
+        let by = newer.wait_for(Option::is_some).await.ok().and_then(|by| by.clone());
+        match by.filter(|_| run.current_stage() != Some(Stage::Push)) {
+            Some(by) => by,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 async fn stages(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Release, StageError> {

@@ -34,6 +34,9 @@ pub struct Project {
     /// Default `false`: they stay empty.
     #[schemars(extend("default" = false))]
     pub submodules: Option<bool>,
+    /// A newer commit ends the run that goes on, unless that has begun to push. Default `false`: it waits for its end.
+    #[schemars(extend("default" = false))]
+    pub cancel_running: Option<bool>,
     /// How often the two sources are asked.
     #[serde(default)]
     pub poll: Poll,

@@ -160,6 +160,8 @@ pub struct SourceSettings {
     pub branch: Branch,
     /// What becomes of the folders of submodules.
     pub submodules: Submodules,
+    /// What a newer commit means for a run that goes on.
+    pub on_newer: OnNewer,
     /// When GitHub is asked.
     pub poll: Schedule,
     /// The tests.
@@ -175,6 +177,15 @@ pub enum Submodules {
     Empty,
     /// They get their files, and so do those within them.
     Filled,
+}
+
+/// What a newer commit means for a CI run that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNewer {
+    /// The run goes on to its end, and the newer commit waits.
+    Wait,
+    /// The run ends, unless it has begun to push.
+    Cancel,
 }
 
 /// The tests a commit must pass.

@@ -21,6 +21,7 @@ use crate::config::project::TestPlace;
 use crate::config::project::default_test_timeout;
 use crate::config::resolve::Scope;
 use crate::config::settings::BuildSettings;
+use crate::config::settings::OnNewer;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
 use crate::config::settings::Submodules;
@@ -64,6 +65,7 @@ pub fn source(
         repository: written.repository?,
         branch: branch?,
         submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
+        on_newer: if written.cancel_running == Some(true) { OnNewer::Cancel } else { OnNewer::Wait },
         poll,
         test: test?,
         build: build?,
@@ -103,6 +105,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
     let given = [
         (path.key("branch"), written.branch.is_some()),
         (path.key("submodules"), written.submodules.is_some()),
+        (path.key("cancel_running"), written.cancel_running.is_some()),
         (path.key("poll").key("github"), written.poll.github.is_some()),
         (path.key("test"), written.test.is_some()),
         (image_path.key("dockerfile"), image.is_some_and(|image| image.dockerfile.is_some())),

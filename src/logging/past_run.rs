@@ -182,6 +182,9 @@ fn end(line: &str, number: RunNumber) -> Option<PastEnd> {
         let (stage, reason) = rest.split_once(": ")?;
         return Some(bad("rolled-back", stage, reason));
     }
+    if let Some((by, stage)) = words.strip_prefix("superseded by ").and_then(|rest| rest.split_once(" at ")) {
+        return Some(bad("superseded", stage, &format!("{by} is newer")));
+    }
     if let Some(stage) = words.strip_prefix("interrupted at ") {
         return Some(bad("interrupted", stage, ""));
     }

@@ -39,6 +39,7 @@ pub fn after_run(report: &RunReport, role: Role, previous: Option<&Release>) -> 
             Role::Deploys => vec!["homeport deploys it next.".to_owned()],
             Role::OnlyBuilds => Vec::new(),
         },
+        Outcome::Superseded { .. } => Vec::new(),
         Outcome::Interrupted(_) => vec!["homeport tries it again by itself.".to_owned()],
     }
 }

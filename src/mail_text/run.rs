@@ -46,7 +46,10 @@ pub fn run_mail(report: &RunReport, around: &Surroundings<'_>) -> Mail {
         subject: format!("[{}] {fixed}{headline}", report.project),
         tone: match &report.outcome {
             Outcome::Pushed(_) | Outcome::Deployed(_) => Tone::Good,
-            Outcome::RolledBack { .. } | Outcome::Failed(_) | Outcome::Interrupted(_) => Tone::Bad,
+            Outcome::RolledBack { .. }
+            | Outcome::Failed(_)
+            | Outcome::Superseded { .. }
+            | Outcome::Interrupted(_) => Tone::Bad,
             Outcome::Down(_) => Tone::Urgent,
         },
         lead,
@@ -70,6 +73,10 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
     let with_running = |(headline, sentence): (String, String), now: Option<String>| match now {
         Some(now) => (format!("{headline}: {now}"), format!("{sentence}; {now}.")),
         None => (headline, format!("{sentence}.")),
+    };
+    let ended_early = |how: String| {
+        let sentence = phrase::capitalised(&how);
+        with_running((how, sentence), running("keeps running"))
     };
     match &report.outcome {
         Outcome::Failed(failure) => {
@@ -101,10 +108,11 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
             let commit = report.commit.as_ref().map_or_else(|| "The commit".to_owned(), phrase::commit);
             (format!("{} pushed", release.tag), format!("{commit} is in the registry as {}.", release.tag))
         }
+        Outcome::Superseded { by, .. } => {
+            ended_early(format!("run {} made way for {}", report.number, by.short()))
+        }
         Outcome::Interrupted(stage) => {
-            let cut_off = format!("run {} was cut off in stage {stage}", report.number);
-            let sentence = phrase::capitalised(&cut_off);
-            with_running((cut_off, sentence), running("keeps running"))
+            ended_early(format!("run {} was cut off in stage {stage}", report.number))
         }
     }
 }
@@ -230,9 +238,11 @@ fn facts(report: &RunReport, around: &Surroundings<'_>) -> Vec<(&'static str, Fa
 const fn image_of(report: &RunReport) -> Option<&Release> {
     match &report.outcome {
         Outcome::Pushed(release) | Outcome::Deployed(release) => Some(release),
-        Outcome::RolledBack { .. } | Outcome::Failed(_) | Outcome::Down(_) | Outcome::Interrupted(_) => {
-            report.candidate.as_ref()
-        }
+        Outcome::RolledBack { .. }
+        | Outcome::Failed(_)
+        | Outcome::Down(_)
+        | Outcome::Superseded { .. }
+        | Outcome::Interrupted(_) => report.candidate.as_ref(),
     }
 }
 
@@ -246,7 +256,7 @@ fn stages(report: &RunReport) -> String {
     let stages = report.stages.iter().map(|(stage, time)| {
         let mark = match &report.outcome {
             _ if stopped_at != Some(*stage) => "",
-            Outcome::Interrupted(_) => " (cut off)",
+            Outcome::Superseded { .. } | Outcome::Interrupted(_) => " (cut off)",
             Outcome::RolledBack { .. } | Outcome::Failed(_) | Outcome::Down(_) => " (failed)",
             Outcome::Pushed(_) | Outcome::Deployed(_) => "",
         };

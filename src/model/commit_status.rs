@@ -17,7 +17,7 @@ pub enum CommitState {
     Success,
     /// It failed by its own fault.
     Failure,
-    /// Its run failed by the world's fault.
+    /// Its run failed by the world's fault, or made way for a newer commit.
     Error,
 }
 

@@ -225,6 +225,13 @@ pub enum Outcome {
     Failed(Failure),
     /// CD: neither the new image nor the way back holds. Nothing serves.
     Down(Failure),
+    /// CI: a newer commit took its place before anything was pushed; the commit is not judged.
+    Superseded {
+        /// The newer commit.
+        by: CommitSha,
+        /// Where the run was.
+        stage: Stage,
+    },
     /// The run was cut off by a shutdown or a crash and ended by start-up; it may be tried again.
     Interrupted(Stage),
 }
@@ -238,6 +245,7 @@ impl Outcome {
             Self::RolledBack { .. } => "rolled-back",
             Self::Failed(_) => "failed",
             Self::Down(_) => "down",
+            Self::Superseded { .. } => "superseded",
             Self::Interrupted(_) => "interrupted",
         }
     }
@@ -246,7 +254,7 @@ impl Outcome {
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::RolledBack { failure } | Self::Failed(failure) | Self::Down(failure) => Some(failure),
-            Self::Pushed(_) | Self::Deployed(_) | Self::Interrupted(_) => None,
+            Self::Pushed(_) | Self::Deployed(_) | Self::Superseded { .. } | Self::Interrupted(_) => None,
         }
     }
 
@@ -254,7 +262,7 @@ impl Outcome {
     pub const fn stopped_at(&self) -> Option<Stage> {
         match self {
             Self::RolledBack { failure } | Self::Failed(failure) | Self::Down(failure) => Some(failure.stage),
-            Self::Interrupted(stage) => Some(*stage),
+            Self::Interrupted(stage) | Self::Superseded { stage, .. } => Some(*stage),
             Self::Pushed(_) | Self::Deployed(_) => None,
         }
     }

@@ -96,6 +96,7 @@ fn of_report(report: &RunReport, repository: &Repository) -> Option<CommitStatus
             };
             (state, format!("{} failed: {}", failure.stage, failure.reason))
         }
+        Outcome::Superseded { by, .. } => (CommitState::Error, format!("superseded by {}", by.short())),
         Outcome::Deployed(_) | Outcome::RolledBack { .. } | Outcome::Down(_) | Outcome::Interrupted(_) => {
             return None;
         }

@@ -21,7 +21,9 @@ pub(super) fn fill(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result
 fn quarantine_candidate(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
     let failure = match &report.outcome {
         Outcome::RolledBack { failure } | Outcome::Failed(failure) | Outcome::Down(failure) => failure,
-        Outcome::Pushed(_) | Outcome::Deployed(_) | Outcome::Interrupted(_) => return Ok(()),
+        Outcome::Pushed(_) | Outcome::Deployed(_) | Outcome::Superseded { .. } | Outcome::Interrupted(_) => {
+            return Ok(());
+        }
     };
     match &report.candidate {
         Some(release) if failure.blame == Blame::Image => quarantine(tx, report, release, &failure.reason),

@@ -208,9 +208,15 @@ impl Store {
 pub(super) fn end_run(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
     let release = match &report.outcome {
         Outcome::Pushed(release) | Outcome::Deployed(release) => Some(release),
-        Outcome::RolledBack { .. } | Outcome::Failed(_) | Outcome::Down(_) | Outcome::Interrupted(_) => {
-            report.candidate.as_ref()
-        }
+        Outcome::RolledBack { .. }
+        | Outcome::Failed(_)
+        | Outcome::Down(_)
+        | Outcome::Superseded { .. }
+        | Outcome::Interrupted(_) => report.candidate.as_ref(),
+    };
+    let reason = match &report.outcome {
+        Outcome::Superseded { by, .. } => Some(format!("{} is newer", by.short())),
+        other => other.failure().map(|failure| failure.reason.clone()),
     };
     tx.execute(
         "UPDATE runs SET outcome = :outcome, failed_stage = :failed_stage, reason = :reason,
@@ -221,7 +227,7 @@ pub(super) fn end_run(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Res
             ":number": report.number.0.cast_signed(),
             ":outcome": report.outcome.word(),
             ":failed_stage": report.outcome.stopped_at().map(Stage::word),
-            ":reason": report.outcome.failure().map(|f| f.reason.as_str()),
+            ":reason": reason,
             ":commit": report.commit.as_ref().map(|commit| commit.sha.as_str()),
             ":tag": release.map(|r| r.tag.as_str()),
             ":digest": release.map(|r| r.digest.as_str()),
@@ -238,6 +244,7 @@ fn judge(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
         Outcome::Pushed(_) => ("pushed", ""),
         Outcome::Failed(failure) if failure.blame == Blame::Commit => ("failed", failure.reason.as_str()),
         Outcome::Failed(_)
+        | Outcome::Superseded { .. }
         | Outcome::Interrupted(_)
         | Outcome::Deployed(_)
         | Outcome::RolledBack { .. }

@@ -1,10 +1,13 @@
 //! Which commits are run: those that say that they are not to be, those that change nothing of interest.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::world::World;
 use crate::world::app::App;
 use crate::world::github::Fault;
+use crate::world::registry;
 use crate::world::repository::Change;
 
 const MAIN: &str = "main";
@@ -108,6 +111,67 @@ async fn the_owner_has_a_commit_run_whatever_was_made_of_it() {
     world.github.clear_faults();
     assert_eq!(world.runs().await.iter().filter(|run| run.commit.as_ref() == Some(&red)).count(), 2);
     world.expect_tags(&["1", "2"]).await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_newer_commit_ends_the_run_that_goes_on_where_the_owner_wants_it_so() {
+    let world = World::start().await;
+    world.agent.set("/projects/0/cancel_running", true);
+    world.deploy_page("hello one").await;
+    let forever = "#!/bin/sh\nsleep 600\n".to_owned();
+    let slow = vec![page("hello two"), Change::Write("test.sh".to_owned(), forever)];
+    let tested = world.repo.commit_changes(MAIN, &slow, "Test for ever").await;
+    let agent = world.agent.spawn_run().await;
+    world.wait_for_stage("ci", "test").await;
+
+    let mut stuck = App::Page("hello three".to_owned()).files();
+    stuck.iter_mut().filter(|(path, _)| path == "Dockerfile").for_each(|(_, text)| {
+        text.push_str("RUN [\"sleep\", \"600\"]\n");
+    });
+    let stuck: Vec<Change> = stuck.into_iter().map(|(path, text)| Change::Write(path, text)).collect();
+    let built = world.repo.commit_changes(MAIN, &stuck, "Build for ever").await;
+    world.wait_for_stage("ci", "build").await;
+    world.repo.commit_page("hello four").await;
+
+    world.expect_serving("hello four").await;
+    world.expect_mail("2 deployed").await;
+    let wanted = ["3 ci superseded at test", "4 ci superseded at build", "5 ci pushed 2", "6 cd deployed 2"];
+    let runs: Vec<String> = world.runs().await.iter().skip(2).map(ToString::to_string).collect();
+    assert_eq!(runs, wanted);
+    assert_eq!(world.run(3).await.reason, Some(format!("{} is newer", &built[..7])));
+    world.expect_status(&tested, "error").await;
+    world.expect_status(&built, "error").await;
+    let said = world.github.statuses().into_iter().rfind(|status| status.sha == tested).unwrap();
+    assert_eq!(said.description, format!("superseded by {}", &built[..7]));
+    world.expect_no_leftovers().await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_has_begun_to_push_is_not_ended_by_a_newer_commit() {
+    let world = World::start().await;
+    world.agent.set("/projects/0/cancel_running", true);
+    let one = world.repo.commit_page("hello one").await;
+    // The push goes slowly.
+    world.registry.fault(registry::Fault::Delay(Duration::from_secs(1)));
+    let agent = world.agent.spawn_run().await;
+    world.wait_for_stage("ci", "push").await;
+
+    let two = world.repo.commit_page("hello two").await;
+
+    agent.wait_for_stderr(&format!("{} takes the place of {}", &two[..7], &one[..7])).await;
+    world.registry.clear_faults();
+    let second = world.run_of(&two).await;
+    let first = world.run(1).await;
+    assert_eq!((first.commit, first.outcome.as_str()), (Some(one), "pushed"));
+    assert!(second.number > 1);
+    world.expect_mail("2 deployed").await;
+    world.expect_serving("hello two").await;
+    // 1 was deployed before it, unless 2 was there already.
+    world.mail.mark_all_read();
     assert!(agent.terminate().await.success());
     world.end().await;
 }
