@@ -9,6 +9,7 @@ use crate::clients::github;
 use crate::clients::github::GitHubError;
 use crate::clients::hub::HubError;
 use crate::clients::store::StoreError;
+use crate::config::settings::FileFilter;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
 use crate::decide::nothing_newer_can_follow;
@@ -17,6 +18,7 @@ use crate::event::Head;
 use crate::event::Listing;
 use crate::event::NewCommit;
 use crate::event::PollFailure;
+use crate::model::Changed;
 use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Container;
@@ -46,7 +48,7 @@ pub(super) async fn ask_github(
     })
 }
 
-/// Asks what a new commit says. One that was judged is known well enough.
+/// Asks what a new commit says, and what it changes where that matters. One that was judged is known well enough.
 async fn look_at(
     clients: &Clients,
     settings: &ProjectSettings,
@@ -58,7 +60,21 @@ async fn look_at(
         return Ok(NewCommit { sha, facts: CommitFacts::default() });
     }
     let commit = clients.github.commit(&source.repository, &sha).await.map_err(github_failure)?;
-    Ok(NewCommit { sha, facts: CommitFacts { skip: commit.skip } })
+    let is_filtered = match &source.files {
+        FileFilter::All => false,
+        FileFilter::Only(_) | FileFilter::AllBut(_) => commit.skip.is_none(),
+    };
+    let base = match is_filtered {
+        true => clients.store.last_run_judged(settings.name.clone()).await.map_err(store_failure)?,
+        false => None,
+    };
+    let changed = match base {
+        Some(base) => {
+            clients.github.changed_files(&source.repository, &base, &sha).await.map_err(github_failure)?
+        }
+        None => Changed::Unknown,
+    };
+    Ok(NewCommit { sha, facts: CommitFacts { skip: commit.skip, changed } })
 }
 
 fn github_failure(error: GitHubError) -> PollFailure {

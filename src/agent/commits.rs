@@ -7,6 +7,7 @@ use crate::agent::polls::paused_clause;
 use crate::agent::project::ProjectState;
 use crate::clients::store::StoreError;
 use crate::clients::store::Verdict;
+use crate::config::settings::FileFilter;
 use crate::config::settings::OnNewer;
 use crate::decide::CommitDecision;
 use crate::decide::CommitMemory;
@@ -82,7 +83,9 @@ impl Agent {
             running: project.and_then(|project| Some(project.building.as_ref()?.sha.clone())),
             waiting_until: project.and_then(|project| project.ci.not_before),
         };
-        Ok(commit_due(head, &memory, self.now()))
+        let source = project.and_then(|project| project.settings.source.as_ref());
+        let filter = source.map_or(&FileFilter::All, |source| &source.files);
+        Ok(commit_due(head, &memory, filter, self.now()))
     }
 
     fn request_commit(&mut self, name: &ProjectName, job: Job, sha: &CommitSha) {

@@ -8,6 +8,7 @@
 //! client knows no proxy and calls itself by two names. Its model refuses GitHub's own examples.
 
 mod answer;
+mod compare;
 mod error;
 mod status;
 
@@ -233,7 +234,7 @@ impl GitHub {
             }
             let body = Limited::new(body, MAX_BODY).collect().await.map_err(|cause| {
                 if cause.is::<http_body_util::LengthLimitError>() {
-                    error::malformed(path, "is far longer than it can be")
+                    GitHubError::TooLong { what: path.to_owned() }
                 } else {
                     self.unreachable(cause)
                 }

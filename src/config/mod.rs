@@ -7,6 +7,7 @@
 //! so a file without it can be read to its end, and all its faults told at once.
 
 pub mod duration;
+pub mod glob;
 pub mod load;
 pub mod path;
 pub mod position;
@@ -25,6 +26,7 @@ mod image;
 mod mailbox;
 mod mounts;
 pub mod ports;
+mod proving;
 mod refusal;
 mod resolve;
 mod rivals;

@@ -17,6 +17,8 @@ use crate::model::ProjectName;
 use crate::model::Repository;
 use crate::model::Tag;
 
+pub use crate::config::proving::Prove;
+
 /// One watched repository, its image and its deployment.
 ///
 /// Without `repository` the project only deploys what others push; without `deploy` it only builds and pushes.
@@ -34,6 +36,11 @@ pub struct Project {
     /// Default `false`: they stay empty.
     #[schemars(extend("default" = false))]
     pub submodules: Option<bool>,
+    /// A commit is run only if one of these files changed since the last one that was: patterns of paths from the
+    /// repository's root, with GitHub's meaning. The last pattern that matches a file counts; `!` takes it out again.
+    pub paths: Option<Vec<String>>,
+    /// The reverse: a commit is run only if a file changed that none of these patterns matches. Not beside `paths`.
+    pub paths_ignore: Option<Vec<String>>,
     /// A newer commit ends the run that goes on, unless that has begun to push. Default `false`: it waits for its end.
     #[schemars(extend("default" = false))]
     pub cancel_running: Option<bool>,
@@ -284,42 +291,6 @@ impl<'de> Deserialize<'de> for Order {
             word => Err(de::Error::custom(format!(
                 "`{word}` is not the order of a swap: write `stop-first` or `start-first`"
             ))),
-        }
-    }
-}
-
-/// How a new container shows that it works.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Prove {
-    /// A path that must answer 2xx or 3xx on the first published TCP port, such as `/`. Left out: the image's
-    /// HEALTHCHECK, else a TCP connection, else uptime alone.
-    #[schemars(extend("pattern" = "^/"))]
-    pub http: Option<String>,
-    /// The container's own port that is asked. Default: the first published one, else the only one that the image
-    /// exposes.
-    #[schemars(range(min = 1))]
-    pub port: Option<u16>,
-    /// The most time the container may take to prove itself. Default `120s`.
-    pub timeout: Interval,
-    /// Good samples in a row that are needed, at least 1. Default 3.
-    #[schemars(range(min = 1))]
-    pub good_samples: u32,
-    /// Time between two samples. Default `1s`.
-    pub interval: Interval,
-    /// The least time the container must have run. Default `10s`.
-    pub min_uptime: Interval,
-}
-
-impl Default for Prove {
-    fn default() -> Self {
-        Self {
-            http: None,
-            port: None,
-            timeout: Interval::from_secs(120),
-            good_samples: 3,
-            interval: Interval::from_secs(1),
-            min_uptime: Interval::from_secs(10),
         }
     }
 }

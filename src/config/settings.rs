@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::config::SmtpSecurity;
 use crate::config::duration::Schedule;
+use crate::config::glob::Glob;
 use crate::config::project::BumpRule;
 use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
@@ -160,6 +161,8 @@ pub struct SourceSettings {
     pub branch: Branch,
     /// What becomes of the folders of submodules.
     pub submodules: Submodules,
+    /// Which changed files make a commit worth a run.
+    pub files: FileFilter,
     /// What a newer commit means for a run that goes on.
     pub on_newer: OnNewer,
     /// When GitHub is asked.
@@ -177,6 +180,17 @@ pub enum Submodules {
     Empty,
     /// They get their files, and so do those within them.
     Filled,
+}
+
+/// Which changed files make a commit worth a run.
+#[derive(Debug, Clone)]
+pub enum FileFilter {
+    /// All of them, and a commit that changes none.
+    All,
+    /// One that matches.
+    Only(Vec<Glob>),
+    /// One that does not match.
+    AllBut(Vec<Glob>),
 }
 
 /// What a newer commit means for a CI run that goes on.

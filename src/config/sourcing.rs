@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::duration::Interval;
 use crate::config::duration::Schedule;
+use crate::config::glob::Glob;
 use crate::config::image;
 use crate::config::mounts;
 use crate::config::path::JsonPath;
@@ -21,6 +22,7 @@ use crate::config::project::TestPlace;
 use crate::config::project::default_test_timeout;
 use crate::config::resolve::Scope;
 use crate::config::settings::BuildSettings;
+use crate::config::settings::FileFilter;
 use crate::config::settings::OnNewer;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
@@ -59,12 +61,14 @@ pub fn source(
     warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
     let test = tests(written.test, &path.key("test"), problems);
     let build = build(written.image?, &path.key("image"), problems);
+    let files = file_filter(written.paths.as_deref(), written.paths_ignore.as_deref(), path, problems);
     let default_branch: Result<Branch, _> = DEFAULT_BRANCH.parse();
     let branch = written.branch.or_else(|| problems.keep(&path.key("branch"), default_branch));
     Some(Some(SourceSettings {
         repository: written.repository?,
         branch: branch?,
         submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
+        files: files?,
         on_newer: if written.cancel_running == Some(true) { OnNewer::Cancel } else { OnNewer::Wait },
         poll,
         test: test?,
@@ -105,6 +109,8 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
     let given = [
         (path.key("branch"), written.branch.is_some()),
         (path.key("submodules"), written.submodules.is_some()),
+        (path.key("paths"), written.paths.is_some()),
+        (path.key("paths_ignore"), written.paths_ignore.is_some()),
         (path.key("cancel_running"), written.cancel_running.is_some()),
         (path.key("poll").key("github"), written.poll.github.is_some()),
         (path.key("test"), written.test.is_some()),
@@ -120,6 +126,45 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
         problems
             .refuse_key(key, "nothing is built here without a `repository`: give one, or remove this key");
     }
+}
+
+/// Which changed files matter. Both lists at once are refused, as by GitHub.
+fn file_filter(
+    paths: Option<&[String]>,
+    ignored: Option<&[String]>,
+    path: &JsonPath,
+    problems: &mut Problems<'_>,
+) -> Option<FileFilter> {
+    match (paths, ignored) {
+        (None, None) => Some(FileFilter::All),
+        (Some(paths), None) => globs(paths, &path.key("paths"), problems).map(FileFilter::Only),
+        (None, Some(ignored)) => globs(ignored, &path.key("paths_ignore"), problems).map(FileFilter::AllBut),
+        (Some(_), Some(_)) => {
+            problems.refuse_key(
+                &path.key("paths_ignore"),
+                "`paths` is given too: keep one of the two; a pattern with `!` in front takes files out of `paths`",
+            );
+            None
+        }
+    }
+}
+
+fn globs(written: &[String], path: &JsonPath, problems: &mut Problems<'_>) -> Option<Vec<Glob>> {
+    if written.is_empty() {
+        problems.refuse(
+            path,
+            "an empty list matches no file: remove the key, or write patterns such as `src/**`",
+        );
+        return None;
+    }
+    let numbered = written.iter().enumerate();
+    let read = numbered.map(|(index, text)| problems.keep(&path.index(index), Glob::parse(text)));
+    let globs = read.collect::<Vec<_>>().into_iter().collect::<Option<Vec<Glob>>>()?;
+    if globs.iter().all(Glob::takes_out) {
+        problems.refuse(path, "`!` takes out of what another pattern matches: write one without it first");
+        return None;
+    }
+    Some(globs)
 }
 
 fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {

@@ -9,6 +9,7 @@ use chrono::DateTime;
 use chrono::TimeDelta;
 use chrono::Utc;
 
+use crate::config::settings::FileFilter;
 use crate::decide::skip::reason_to_skip;
 use crate::model::CommitFacts;
 use crate::model::CommitSha;
@@ -94,7 +95,12 @@ pub enum CommitDecision {
 /// Whether the head of the branch is due for a run.
 ///
 /// A run of another commit does not matter here: the queue keeps the newest commit until the lane is free.
-pub fn commit_due(head: &CommitSha, memory: &CommitMemory, now: DateTime<Utc>) -> CommitDecision {
+pub fn commit_due(
+    head: &CommitSha,
+    memory: &CommitMemory,
+    filter: &FileFilter,
+    now: DateTime<Utc>,
+) -> CommitDecision {
     if memory.running.as_ref() == Some(head) {
         return CommitDecision::InProgress;
     }
@@ -108,7 +114,7 @@ pub fn commit_due(head: &CommitSha, memory: &CommitMemory, now: DateTime<Utc>) -
         }
         Some(Judgement::Wanted) => {}
         None => {
-            if let Some(reason) = reason_to_skip(&memory.facts) {
+            if let Some(reason) = reason_to_skip(&memory.facts, filter) {
                 return CommitDecision::Skip { reason };
             }
         }
@@ -157,6 +163,7 @@ mod tests {
     use super::CommitMemory;
     use super::Judgement;
     use super::commit_due;
+    use crate::config::settings::FileFilter;
     use crate::model::CommitFacts;
     use crate::model::CommitSha;
     use crate::model::RunNumber;
@@ -171,7 +178,7 @@ mod tests {
     }
 
     fn decide(memory: CommitMemory) -> CommitDecision {
-        commit_due(&head(), &memory, now())
+        commit_due(&head(), &memory, &FileFilter::All, now())
     }
 
     fn failed() -> Judgement {
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_commit_whose_message_says_so_is_not_run_unless_its_owner_wants_it() {
-        let facts = CommitFacts { skip: Some(SkipMark::NoCi) };
+        let facts = CommitFacts { skip: Some(SkipMark::NoCi), ..CommitFacts::default() };
         let new = CommitMemory { facts: facts.clone(), ..CommitMemory::default() };
         assert_eq!(decide(new).to_string(), "this commit is not run: its message says `[no ci]`");
         let reason = "its message says `[no ci]`".to_owned();
@@ -232,8 +239,8 @@ mod tests {
     fn a_failure_of_the_world_waits_out_its_backoff_and_then_tries_again() {
         let until = now() + TimeDelta::minutes(3);
         let memory = CommitMemory { waiting_until: Some(until), ..CommitMemory::default() };
-        assert_eq!(commit_due(&head(), &memory, now()), CommitDecision::NotBefore(until));
-        let later = commit_due(&head(), &memory, until);
+        assert_eq!(commit_due(&head(), &memory, &FileFilter::All, now()), CommitDecision::NotBefore(until));
+        let later = commit_due(&head(), &memory, &FileFilter::All, until);
         assert_eq!(
             later.to_string(),
             "commit aaaaaaa is tried again: its last run was cut short, not judged"

@@ -51,6 +51,7 @@ pub use order::PutAside;
 pub use order::Reply;
 pub use order::StandingOrders;
 pub use run::Blame;
+pub use run::Changed;
 pub use run::Commit;
 pub use run::CommitFacts;
 pub use run::Failure;

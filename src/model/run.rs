@@ -167,6 +167,23 @@ pub struct Commit {
 pub struct CommitFacts {
     /// Whether its message says that it is not to be run.
     pub skip: Option<SkipMark>,
+    /// What it changes.
+    pub changed: Changed,
+}
+
+/// What changed up to a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Changed {
+    /// Not asked, or GitHub cannot say.
+    #[default]
+    Unknown,
+    /// These files.
+    Files {
+        /// The commit that it was compared with.
+        since: CommitSha,
+        /// Their paths in the repository; of a file that was moved, both.
+        paths: Vec<String>,
+    },
 }
 
 impl Commit {

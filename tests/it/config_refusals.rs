@@ -242,6 +242,31 @@ fn each_wrong_value_is_answered_with_a_right_one() {
     }
 }
 
+#[test]
+fn patterns_of_paths_that_mean_nothing_are_refused() {
+    for (edits, said) in [
+        (
+            vec![("/projects/0/paths", json!(["src/**"])), ("/projects/0/paths_ignore", json!(["**.md"]))],
+            "projects[0].paths_ignore: `paths` is given too: keep one of the two; a pattern with `!` in front takes files \
+             out of `paths`",
+        ),
+        (
+            vec![("/projects/0/paths", json!(["src/**", "/docs"]))],
+            "projects[0].paths[1]: patterns begin at the repository's root: write `docs`",
+        ),
+        (
+            vec![("/projects/0/paths", json!([]))],
+            "projects[0].paths: an empty list matches no file: remove the key, or write patterns such as `src/**`",
+        ),
+        (
+            vec![("/projects/0/paths_ignore", json!(["!docs/**"]))],
+            "projects[0].paths_ignore: `!` takes out of what another pattern matches: write one without it first",
+        ),
+    ] {
+        assert_eq!(refusal(&edits), said);
+    }
+}
+
 fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         (
@@ -621,7 +646,7 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/projects/0/colour",
             json!("red"),
-            "projects[0].colour: unknown key `colour`: `name`, `repository`, `branch`, `submodules`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
+            "projects[0].colour: unknown key `colour`: `name`, `repository`, `branch`, `submodules`, `paths`, `paths_ignore`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
         ),
     ]
 }

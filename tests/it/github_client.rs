@@ -12,6 +12,7 @@ use homeport::clients::github::Head;
 use homeport::clients::github::HeadAnswer;
 use homeport::clients::tls::Tls;
 use homeport::event::Budget;
+use homeport::model::Changed;
 use homeport::model::CommitSha;
 use homeport::model::Repository;
 use secrecy::SecretString;
@@ -212,7 +213,7 @@ async fn an_answer_that_is_no_commit_is_malformed() {
     }
     let endless = StubServer::start(|_, _| answer(200, &[], vec![b'a'; 5 << 20])).await;
     let error = poll(&client(&endless.url, None), "main", None).await.unwrap_err();
-    assert!(matches!(error, GitHubError::Malformed { .. }), "{error}");
+    assert!(matches!(error, GitHubError::TooLong { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -329,4 +330,35 @@ async fn a_commit_is_found_by_its_first_digits_and_a_branch_of_that_name_is_none
     assert_eq!(find().await.unwrap(), None);
     assert!(matches!(find().await, Err(GitHubError::NotFound { .. })));
     assert_eq!(server.lines()[0], "GET /repos/octocat/Hello-World/commits/7fd1a60");
+}
+
+#[tokio::test]
+async fn what_changed_is_known_unless_history_was_rewritten_or_there_is_too_much() {
+    let too_many = vec![serde_json::json!({"filename": "a"}); 300];
+    let cut = serde_json::json!({"status": "ahead", "files": too_many}).to_string();
+    let known =
+        r#"{"status": "ahead", "files": [{"filename": "b", "previous_filename": "a"}, {"filename": "c"}]}"#;
+    let rewritten = r#"{"status": "diverged", "files": [{"filename": "c"}]}"#;
+    let server = StubServer::start(move |_, number| match number {
+        0 => answer(200, &[], known),
+        1 => answer(200, &[], rewritten),
+        2 => answer(200, &[], cut.clone()),
+        3 => answer(404, &[], r#"{"message": "Not Found"}"#),
+        4 => answer(200, &[], "x".repeat(5 << 20)),
+        5 => answer(502, &[], "<html>"),
+        _ => answer(200, &[], "<html>"),
+    })
+    .await;
+    let github = client(&server.url, Some(TOKEN));
+    let ask = async || github.changed_files(&repository(), &sha(OLD), &sha(NEW)).await;
+
+    let paths = ["b", "a", "c"].map(str::to_owned).to_vec();
+    assert_eq!(ask().await.unwrap(), Changed::Files { since: sha(OLD), paths });
+    for why in ["rewritten", "cut short", "gone", "too long"] {
+        assert_eq!(ask().await.unwrap(), Changed::Unknown, "{why}");
+    }
+    assert!(matches!(ask().await, Err(GitHubError::Server { status: 502, .. })));
+    assert!(matches!(ask().await, Err(GitHubError::Malformed { .. })));
+    let line = format!("GET /repos/octocat/Hello-World/compare/{OLD}...{NEW}?per_page=1");
+    assert_eq!(server.lines()[0], line);
 }

@@ -78,6 +78,12 @@ pub enum GitHubError {
         /// What is wrong with the answer.
         reason: String,
     },
+    /// An answer that is longer than anything that is read.
+    #[error("GitHub's answer for {what} is far longer than it can be")]
+    TooLong {
+        /// What was asked for.
+        what: String,
+    },
     /// GitHub's own trouble, or a status that has no meaning here.
     #[error("GitHub answered {status} for {what}")]
     Server {

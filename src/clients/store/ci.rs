@@ -57,6 +57,23 @@ impl Store {
         .await
     }
 
+    /// The commit that a run judged last, whatever was left out since.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn last_run_judged(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
+        self.read(move |tx| {
+            tx.query_row(
+                "SELECT sha FROM judgements WHERE project = ?1 AND verdict IN ('pushed', 'failed')
+                 ORDER BY run DESC LIMIT 1",
+                [project.as_str()],
+                |row| parsed(row, "sha"),
+            )
+            .optional()
+        })
+        .await
+    }
+
     /// What is known of a commit; `None` if it was never judged.
     ///
     /// # Errors

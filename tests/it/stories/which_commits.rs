@@ -175,3 +175,46 @@ async fn a_run_that_has_begun_to_push_is_not_ended_by_a_newer_commit() {
     assert!(agent.terminate().await.success());
     world.end().await;
 }
+
+#[tokio::test]
+async fn a_commit_is_run_only_if_a_file_of_interest_changed_since_the_last_run() {
+    let world = World::start().await;
+    world.agent.set("/projects/0/paths", json!(["app/**", "Dockerfile", "!app/*.md"]));
+    world.deploy_page("hello one").await;
+    let note = |path: &str, text: &str| vec![Change::Write(path.to_owned(), text.to_owned())];
+    let compares = |world: &World| world.github.requests().count("GET", "/compare/");
+    assert_eq!(compares(&world), 0, "before the first run there is nothing to compare with");
+
+    world.repo.commit_changes(MAIN, &note("docs/a.md", "a"), "Write it down").await;
+    world.repo.commit_changes(MAIN, &note("app/b.md", "b"), "Write more").await;
+    // That GitHub does not answer is not that nothing has changed.
+    world.github.fault_on("/compare/", Fault::Status(502));
+    world.agent.once().await.expect_code(3);
+    assert_eq!(world.agent.status_json().await["projects"][0]["skipped"], json!(null));
+    world.github.clear_faults();
+    let quiet = world.agent.once().await.expect_success();
+    assert!(quiet.stderr.contains("all 2 files changed since"), "{}", quiet.stderr);
+    assert!(quiet.stderr.contains("are outside of `paths`"), "{}", quiet.stderr);
+    let asked = compares(&world);
+    world.agent.once().await.expect_success();
+    assert_eq!(compares(&world), asked, "what was left out is asked about again");
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1"]).await;
+
+    // What was left out counts together with what comes after it; a file that moves counts at both its places.
+    let moved = [
+        Change::Delete("app/index.html".to_owned()),
+        Change::Write("page".to_owned(), "hello one\n".to_owned()),
+    ];
+    world.repo.commit_changes(MAIN, &moved, "Move the page").await;
+    world.repo.commit_changes(MAIN, &note("app/index.html", "hello two\n"), "Say two").await;
+    world.repo.commit_changes(MAIN, &note("README.md", "read"), "Write still more").await;
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello two").await;
+    world.expect_mail("2 deployed").await;
+
+    // History that was rewritten says nothing about what changed.
+    world.repo.force_push(None, &App::Page("hello two".to_owned())).await;
+    world.agent.once().await.expect_success();
+    world.expect_mail("3 deployed").await;
+    world.end().await;
+}

@@ -4,6 +4,7 @@
 
 mod account;
 mod answers;
+mod compare;
 mod rest;
 mod smart_http;
 

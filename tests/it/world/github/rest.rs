@@ -16,6 +16,7 @@ use super::Shared;
 use super::answers;
 use crate::world::answer;
 use crate::world::github::account::Access;
+use crate::world::github::compare;
 use crate::world::repository::git;
 
 const MAX_DESCRIPTION: usize = 140;
@@ -53,6 +54,9 @@ pub async fn answer(shared: &Arc<Shared>, number: usize, path: &str, request: Re
     if let Some(reference) = rest.strip_prefix("/commits/").filter(|_| is_read) {
         let wants_sha = header(&parts.headers, "accept").is_some_and(|all| all.contains("vnd.github.sha"));
         return commit(&name, &directory, reference, wants_sha, if_none_match).await;
+    }
+    if let Some(basehead) = rest.strip_prefix("/compare/").filter(|_| is_read) {
+        return compare::answer(&name, &directory, basehead, if_none_match).await;
     }
     if let Some(sha) = rest.strip_prefix("/statuses/").filter(|_| parts.method == Method::POST) {
         if matches!(access, Access::Anonymous) {
@@ -95,7 +99,7 @@ async fn commit(
 }
 
 /// A branch, a tag, either with its folder in front, or a SHA, as the commit's full SHA.
-async fn resolve(directory: &Path, reference: &str) -> Option<String> {
+pub async fn resolve(directory: &Path, reference: &str) -> Option<String> {
     let is_hex = reference.len() >= 4 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
     let candidates = if reference.starts_with("heads/") || reference.starts_with("tags/") {
         vec![format!("refs/{reference}")]
@@ -118,7 +122,7 @@ async fn resolve(directory: &Path, reference: &str) -> Option<String> {
 }
 
 /// The commit in the official shape.
-async fn describe(name: &str, directory: &Path, sha: &str) -> Value {
+pub async fn describe(name: &str, directory: &Path, sha: &str) -> Value {
     let format = "--format=%T%x00%P%x00%an%x00%ae%x00%ad%x00%cn%x00%ce%x00%cd%x00%B";
     let date = "--date=format-local:%Y-%m-%dT%H:%M:%SZ";
     let shown = git(directory, &["log", "-1", date, format, sha]).await.expect("show a commit that exists");
