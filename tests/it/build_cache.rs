@@ -28,6 +28,7 @@ async fn build_and_forget(docker: &Docker, text: &str) {
         platform: None,
         labels: &BTreeMap::new(),
         login: None,
+        has_network: true,
         timeout: Duration::from_secs(120),
     };
     let image = docker.build(request, &|_: &[u8]| {}).await.unwrap();

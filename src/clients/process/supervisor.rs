@@ -180,7 +180,8 @@ fn listen(events: &Sender<Event>) {
     // Fails only when the end is under way.
     if input.read_exact(&mut word).is_ok() {
         events.send(Event::EndWanted).ok();
-        input.read(&mut word).ok();
+        // Nothing more is said: this waits until the agent is gone.
+        std::io::copy(&mut input, &mut std::io::sink()).ok();
     }
     events.send(Event::AgentGone).ok();
 }
