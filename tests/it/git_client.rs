@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 use std::time::Instant;
@@ -23,6 +22,7 @@ use crate::stub_server::StubServer;
 use crate::stub_server::Then;
 use crate::stub_server::answer;
 use crate::stub_server::closed_address;
+use crate::world::small_disk::SmallDisk;
 
 const TOKEN: &str = "github_pat_TheToken";
 const LIMIT: Duration = Duration::from_secs(60);
@@ -549,24 +549,6 @@ async fn a_full_disk_a_killed_git_and_no_git_are_told_apart() {
     assert!(error.to_string().contains("install the package git"), "{error}");
 }
 
-/// A disk of one megabyte, where this machine lets us mount one.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Option<Self> {
-        fs::create_dir_all(at).unwrap();
-        let done =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(at).output().unwrap();
-        done.status.success().then(|| Self(at.to_owned()))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_real_full_disk_is_recognised_below_the_mirror_and_below_the_tree() {
     let server = GitServer::start().await;
@@ -577,7 +559,7 @@ async fn a_real_full_disk_is_recognised_below_the_mirror_and_below_the_tree() {
     for full in ["state", "tree"] {
         let mut board = Board::new(&server.url);
         let disk = board.folder.path().join(full);
-        let Some(_disk) = SmallDisk::mount(&disk) else {
+        let Some(_disk) = SmallDisk::mount(&disk, 1) else {
             eprintln!("not tested: this user may not mount");
             return;
         };

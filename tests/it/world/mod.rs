@@ -22,6 +22,7 @@ pub mod agent;
 pub mod answer;
 pub mod app;
 pub mod assertions;
+pub mod canaries;
 pub mod claim;
 pub mod engine;
 pub mod gate;
@@ -37,6 +38,7 @@ pub mod registry;
 pub mod repository;
 pub mod requests;
 pub mod simulators;
+pub mod small_disk;
 pub mod standing;
 pub mod wire;
 
