@@ -16,6 +16,7 @@ mod git_server;
 mod git_submodules;
 mod github_client;
 mod host_process;
+mod hostile;
 mod hub_client;
 mod kill_matrix;
 mod mailer;

@@ -1,0 +1,134 @@
+//! Trees that are too large, and files that are larger than they look.
+
+use std::io;
+use std::io::Write;
+use std::process::ChildStdin;
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::hostile::expect_no_trees;
+use crate::hostile::hostile;
+use crate::hostile::once_measured;
+use crate::hostile::sized;
+use crate::world::World;
+use crate::world::app::App;
+use crate::world::repository::scrubbed_git;
+use crate::world::small_disk::SmallDisk;
+
+const MIB: u64 = 1 << 20;
+
+/// Commits the app and what `more` writes into the stream of `git fast-import`.
+fn commit_much(world: &World, more: impl FnOnce(&mut ChildStdin) -> io::Result<()>) {
+    let mut git = scrubbed_git()
+        .arg("-C")
+        .arg(world.repo.directory())
+        .args(["fast-import", "--quiet", "--force", "--done"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("start git");
+    let mut stream = git.stdin.take().expect("stdin is piped");
+    write_commit(&mut stream, more).expect("write a large commit");
+    drop(stream);
+    assert!(git.wait().expect("wait for git").success());
+}
+
+fn write_commit(
+    stream: &mut ChildStdin,
+    more: impl FnOnce(&mut ChildStdin) -> io::Result<()>,
+) -> io::Result<()> {
+    writeln!(stream, "blob\nmark :1\ndata 2\nx\n")?;
+    writeln!(stream, "commit refs/heads/main\ncommitter Mona <mona@example.org> 1790000000 +0000")?;
+    writeln!(stream, "data 4\nGrow\ndeleteall")?;
+    for (path, content) in App::Page("hello large".to_owned()).files() {
+        writeln!(stream, "M 100755 inline {path}\ndata {}\n{content}", content.len())?;
+    }
+    more(stream)?;
+    writeln!(stream, "done")
+}
+
+/// A file of one letter, a thousandth of its size in a pack; not of zeros, since those git writes as a hole.
+fn letters(stream: &mut ChildStdin, path: &str, size: u64) -> io::Result<()> {
+    writeln!(stream, "M 100644 inline {path}\ndata {size}")?;
+    let chunk = vec![b'x'; 1 << 20];
+    for _ in 0..size / MIB {
+        stream.write_all(&chunk)?;
+    }
+    writeln!(stream)
+}
+
+#[tokio::test]
+async fn a_tree_of_very_many_files_goes_through() {
+    let (world, canaries) = hostile().await;
+    let count = sized(2_000, 200_000);
+    // Half of them in one folder.
+    commit_much(&world, |stream| {
+        (0..count / 2).try_for_each(|n| {
+            writeln!(stream, "M 100644 :1 flat/{n}\nM 100644 :1 deep/{}/{}/{n}", n % 40, n % 100)
+        })
+    });
+    let counted = format!("test $(find flat deep -type f | wc -l) = {count}");
+    world.agent.set("/projects/0/test", json!({"in": {"image": "hp-base:1"}, "commands": [counted]}));
+
+    let started = Instant::now();
+    let (finished, memory) = once_measured(&world).await;
+
+    eprintln!("{count} files: {:?}, {memory} MiB of memory", started.elapsed());
+    finished.expect_success();
+    world.expect_serving("hello large").await;
+    world.expect_mail("1 deployed").await;
+    assert!(memory < 64, "the agent held {memory} MiB");
+    expect_no_trees(&world).await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_large_file_goes_through_in_little_memory() {
+    let (world, canaries) = hostile().await;
+    let size = sized(48 * MIB, 2048 * MIB);
+    commit_much(&world, |stream| letters(stream, "large", size));
+    let measured = format!("test $(stat -c %s large) = {size}");
+    world.agent.set("/projects/0/test", json!({"in": {"image": "hp-base:1"}, "commands": [measured]}));
+
+    let started = Instant::now();
+    let (finished, memory) = once_measured(&world).await;
+
+    eprintln!("{} MiB: {:?}, {memory} MiB of memory", size / MIB, started.elapsed());
+    finished.expect_success();
+    world.expect_serving("hello large").await;
+    world.expect_mail("1 deployed").await;
+    assert!(memory < 64, "the agent held {memory} MiB");
+    expect_no_trees(&world).await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_again() {
+    let (world, canaries) = hostile().await;
+    let Some(disk) = SmallDisk::mount(&world.agent.state_dir(), 32) else {
+        eprintln!("not tested: this user may not mount");
+        return;
+    };
+    commit_much(&world, |stream| letters(stream, "large", sized(64 * MIB, 10_240 * MIB)));
+
+    let started = Instant::now();
+    world.agent.once().await.expect_code(1);
+
+    eprintln!("a full disk: {:?}", started.elapsed());
+    world.expect_runs(&["1 ci failed at checkout"]).await;
+    let mail = world.expect_mail("checkout failed").await;
+    assert!(mail.text.contains("full") || mail.text.contains("space"), "{}", mail.text);
+    world.expect_nothing_deployed().await;
+    expect_no_trees(&world).await;
+    assert!(disk.used() < 16 * MIB, "{} bytes are left in use", disk.used());
+
+    world.repo.commit_page("hello small").await;
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello small").await;
+    world.expect_mail("1 deployed").await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
