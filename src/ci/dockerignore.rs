@@ -104,7 +104,11 @@ enum Rule {
     /// `**/x` and `**x`: whatever ends with it, also in the midst of a name for `**x`.
     Suffix(String),
     /// Everything else.
-    Glob(Vec<Token>),
+    Glob {
+        tokens: Vec<Token>,
+        /// The longest stretch of plain characters: no path without it matches, which is quickly seen.
+        needed: String,
+    },
 }
 
 /// A piece of a glob.
@@ -154,7 +158,7 @@ impl Rule {
         if let Some(prefix) = pattern.strip_suffix("**").filter(|prefix| is_plain(prefix)) {
             return Ok(Self::Prefix(prefix.to_owned()));
         }
-        tokens(pattern).map(Self::Glob)
+        tokens(pattern).map(|tokens| Self::Glob { needed: longest_plain(&tokens), tokens })
     }
 
     fn is_match(&self, path: &str) -> bool {
@@ -164,7 +168,7 @@ impl Rule {
             Self::Suffix(suffix) => {
                 path.ends_with(suffix.as_str()) || suffix.strip_prefix('/').is_some_and(|name| path == name)
             }
-            Self::Glob(tokens) => glob_matches(tokens, path),
+            Self::Glob { tokens, needed } => path.contains(needed.as_str()) && glob_matches(tokens, path),
         }
     }
 }
@@ -208,6 +212,15 @@ fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, &
         let high = if rest.next_if_eq(&'-').is_some() { bound(rest)? } else { low };
         ranges.push((low, high));
     }
+}
+
+fn longest_plain(tokens: &[Token]) -> String {
+    let plain = |token: &Token| if let Token::Char(c) = token { Some(*c) } else { None };
+    let stretches = tokens.split(|token| plain(token).is_none());
+    stretches
+        .map(|stretch| stretch.iter().filter_map(plain).collect::<String>())
+        .max_by_key(String::len)
+        .unwrap_or_default()
 }
 
 /// Follows all ways through the path at once: `at[i]` says whether the tokens so far can end before `path[i]`.

@@ -4,9 +4,13 @@ use std::io;
 use std::io::Write;
 use std::process::ChildStdin;
 use std::process::Stdio;
+use std::time::Duration;
 use std::time::Instant;
 
+use futures_util::TryStreamExt;
+use homeport::ci::context::Context;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::hostile::expect_no_trees;
 use crate::hostile::hostile;
@@ -131,4 +135,32 @@ async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_
     world.expect_mail("1 deployed").await;
     canaries.expect_nowhere(&world).await;
     world.end().await;
+}
+
+#[tokio::test]
+async fn an_ignore_file_of_ten_thousand_patterns_costs_little_time() {
+    let dir = TempDir::new().unwrap();
+    for folder in 0..20 {
+        std::fs::create_dir(dir.path().join(format!("{folder}"))).unwrap();
+        for file in 0..25 {
+            std::fs::write(dir.path().join(format!("{folder}/a_file_{file}.txt")), "x").unwrap();
+        }
+    }
+    std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    // Of the costly kind: nothing is plain, and the exceptions keep every folder open.
+    let patterns = (0..5_000).map(|n| format!("**/a*{n}?x*z\n!*a?{n}*/b*\n"));
+    std::fs::write(dir.path().join(".dockerignore"), patterns.collect::<String>() + "**/*_7.txt\n").unwrap();
+
+    let started = Instant::now();
+    let context = Context::for_build(dir.path(), ".", "Dockerfile").await.unwrap();
+    let bytes: Vec<_> = context.stream().try_collect().await.unwrap();
+
+    let took = started.elapsed();
+    eprintln!("10,000 patterns on 520 paths: {took:?}");
+    let bytes = bytes.concat();
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let sent = archive.entries().unwrap().count();
+    // The folders, all files but one of each, the Dockerfile and the ignore file.
+    assert_eq!(sent, 20 + 20 * 24 + 2);
+    assert!(took < Duration::from_secs(20), "10,000 patterns on 520 paths took {took:?}");
 }
