@@ -196,7 +196,7 @@ async fn in_container(
     let end = Box::pin(run.clients.docker.run_sandbox(sandbox, &output)).await;
     let end = end.map_err(|error| {
         let blame = match &error {
-            SandboxError::NoShell(_) => Blame::Commit,
+            SandboxError::NoShell(_) | SandboxError::Link(_) => Blame::Commit,
             SandboxError::Tree(_) | SandboxError::Docker(_) => Blame::World,
         };
         StageError { stage: Stage::Test, blame, source: error.into() }

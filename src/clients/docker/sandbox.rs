@@ -107,6 +107,9 @@ pub enum SandboxError {
     /// The tree could not be read.
     #[error("the files could not be copied into the test container: {0}")]
     Tree(String),
+    /// The tree has a relative link that leads out of it, which the engine does not unpack.
+    #[error("Docker copies no link that leads out of the repository into a test container: {0}")]
+    Link(String),
     /// The engine or the registry.
     #[error(transparent)]
     Docker(#[from] DockerError),
@@ -207,7 +210,7 @@ impl Docker {
             .await;
         match unread.message() {
             Some(message) => Err(SandboxError::Tree(message)),
-            None => Ok(copied?),
+            None => copied.map_err(of_link),
         }
     }
 
@@ -288,6 +291,11 @@ impl Transcript<'_> {
             (self.out)(&bytes);
         }
     }
+}
+
+fn of_link(error: DockerError) -> SandboxError {
+    let words = error.to_string();
+    if words.contains("invalid symlink") { SandboxError::Link(words) } else { SandboxError::Docker(error) }
 }
 
 fn without_shell(error: DockerError, image: &str) -> SandboxError {

@@ -87,6 +87,33 @@ async fn traps_for_git_and_links_out_of_the_tree_are_files_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_link_that_climbs_out_of_the_tree_is_the_commits_own_fault_and_harmless_to_a_build() {
+    let (world, canaries) = hostile().await;
+    let mut changes = app("hello climber");
+    let links =
+        [("up", "../../../../../etc"), ("app/up", "../../.."), ("to-socket", "../var/run/docker.sock")];
+    changes.extend(links.map(|(path, to)| Change::Symlink(path.to_owned(), to.to_owned())));
+    world.repo.commit_changes("main", &changes, "Climb out").await;
+
+    world.agent.once().await.expect_code(1);
+    world.expect_runs(&["1 ci failed at test"]).await;
+    let mail = world.expect_mail("tests failed").await;
+    assert!(mail.text.contains("no link that leads out of the repository"), "{}", mail.text);
+    // It was judged: nothing is tried again.
+    world.agent.once().await.expect_success();
+    world.expect_runs(&["1 ci failed at test"]).await;
+
+    world.agent.set("/projects/0/test", "none");
+    changes.push(write("README.md", "Untested.\n"));
+    world.repo.commit_changes("main", &changes, "Climb out untested").await;
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello climber").await;
+    world.expect_mail("1 deployed").await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn submodules_that_are_options_of_git_fail_the_checkout() {
     let (world, canaries) = hostile().await;
     let touch = touch(&world);
