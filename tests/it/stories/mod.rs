@@ -24,6 +24,7 @@ mod red_commits;
 mod reloads;
 mod restarts;
 mod retention;
+mod sample;
 mod scarce_room;
 mod secrets;
 mod service;
