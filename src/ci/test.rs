@@ -201,6 +201,10 @@ async fn in_container(
         };
         StageError { stage: Stage::Test, blame, source: error.into() }
     })?;
+    verdict(end, terms.timeout)
+}
+
+fn verdict(end: SandboxEnd, timeout: Duration) -> Result<(), StageError> {
     match end {
         SandboxEnd::Exited(0) => Ok(()),
         // Neither starved nor timed out, and yet killed: Docker was restarted, or somebody stopped it.
@@ -210,7 +214,7 @@ async fn in_container(
         }
         SandboxEnd::Exited(code) => Err(red(anyhow!("the tests exited with code {code}"))),
         SandboxEnd::OutOfMemory => Err(red(anyhow!("the tests were killed for want of memory"))),
-        SandboxEnd::TimedOut => Err(too_slow(terms.timeout)),
+        SandboxEnd::TimedOut => Err(too_slow(timeout)),
     }
 }
 

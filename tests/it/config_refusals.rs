@@ -474,8 +474,8 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
             "projects[0].test.cache: only tests in an `image` have a cache: remove this key",
         ),
         (
-            "/docker/min_free_disk",
-            json!("500"),
+            "/docker",
+            json!({ "min_free_disk": "500" }),
             "docker.min_free_disk: `500` has no unit: write `500MB` or `500GB`",
         ),
         (

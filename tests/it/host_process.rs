@@ -226,7 +226,7 @@ async fn what_is_hidden_can_be_neither_read_nor_changed_where_the_kernel_has_lan
     let script = format!(
         "cat {0}/canary || echo unread; ls {0} || echo unlisted; echo changed >{0}/canary || echo unchanged\n\
          rm -f {0}/canary || :; ls /home /root || echo homeless; echo here >file; cat file; echo t >$TMPDIR/t; cat /etc/hostname >/dev/null; \
-         cat /proc/{1}/environ >/dev/null || echo blind; echo mine",
+         readlink /proc/{1}/exe >/dev/null || echo blind; echo mine",
         secrets.path().display(),
         std::process::id(),
     );

@@ -38,6 +38,7 @@ async fn a_project_finds_what_its_last_run_kept_and_no_other_does() {
     second["name"] = json!(format!("{}-other", world.project()));
     second["image"]["name"] = json!(format!("{}/other", world.prefix()));
     second.as_object_mut().unwrap().remove("deploy");
+    second["poll"].as_object_mut().unwrap().remove("docker_hub");
     world.agent.set("/projects", json!([first, second]));
     expect_next_run(&world, 3, "is new").await;
     assert_eq!(caches(&world).await, [own.clone(), format!("{own}-other")]);

@@ -18,8 +18,9 @@ async fn a_build_that_would_fill_the_disk_or_the_memory_does_not_start() {
     world.agent.set("/docker/min_free_disk", "1MB");
     world.agent.set("/docker/min_free_memory", "900TB");
     world.agent.once().await.expect_code(1);
-    let log = world.log_of(2).await;
-    assert!(log.contains("of memory are available: a build needs at least 900000000 MB"), "{log}");
+    let mail = world.expect_mail("build failed").await;
+    let wanted = "of memory are available: a build needs at least 900000000 MB";
+    assert!(mail.text.contains(wanted), "{}", mail.text);
 
     world.agent.unset("/docker/min_free_memory");
     world.agent.once().await.expect_success();
@@ -27,6 +28,6 @@ async fn a_build_that_would_fill_the_disk_or_the_memory_does_not_start() {
     world
         .expect_runs(&["1 ci failed at build", "2 ci failed at build", "3 ci pushed 1", "4 cd deployed 1"])
         .await;
-    world.expect_mail("1 deployed").await;
+    world.expect_mail("FIXED: 1 deployed").await;
     world.end().await;
 }
