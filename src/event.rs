@@ -6,12 +6,12 @@ use std::sync::Arc;
 use chrono::DateTime;
 use chrono::Utc;
 
-use crate::model::Branch;
 use crate::model::CommitFacts;
 use crate::model::CommitPrefix;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::Digest;
+use crate::model::Followed;
 use crate::model::ListedTag;
 use crate::model::Ordered;
 use crate::model::Platform;
@@ -32,8 +32,8 @@ pub enum Event {
     PollDue(ProjectName, Source),
     /// A poll that was put off to this moment is due.
     PollAgain(ProjectName, Source, Trigger),
-    /// GitHub's webhook said that a branch moved: a hint to poll, never the truth.
-    BranchPushed(Repository, Branch),
+    /// GitHub's webhook said that what is followed moved: a hint to poll, never the truth.
+    Pushed(Repository, Followed),
     /// GitHub has answered a poll, or not.
     GitHubPolled(ProjectName, Result<Head, PollFailure>),
     /// What Docker shows in the place of a project's service, if anything.
@@ -106,6 +106,8 @@ pub enum Upkeep {
 pub struct Head {
     /// Its newest commit; `None` if it is still the one asked about.
     pub moved_to: Option<NewCommit>,
+    /// With what the tags are asked for the next time, where tags are followed.
+    pub etag: Option<String>,
     /// The repository's present name, if it was renamed and GitHub sent us on.
     pub renamed_to: Option<Repository>,
     /// How many requests are left, and until when, where GitHub says so.

@@ -31,8 +31,8 @@
 //! | # | what happens | where |
 //! |---|---|---|
 //! | 1 | a schedule comes round, an event is sent | [`schedule::Timetable`] → [`event::Event::PollDue`] |
-//! | 2 | GitHub is asked whether the branch has moved; 304 ends it here | `agent::polls` → [`clients::github::GitHub::head`] |
-//! | 3 | is the commit due, judged, in progress, or to be waited for? | [`decide::commit_due`] |
+//! | 2 | GitHub is asked whether the branch, or the newest tag, has moved; 304 ends it here; what a new commit says and changes is asked with it | `agent::polls` → [`clients::github::GitHub::head`] |
+//! | 3 | is the commit due, to be left out, judged, in progress, or to be waited for? | `agent::commits` → [`decide::commit_due`] |
 //! | 4 | it waits for the CI lane; a newer commit takes its place | [`queue::Queue`] |
 //! | 5 | the run takes a number for good and opens its log | [`run::Run::begin`] |
 //! | 6 | the files of exactly that commit → `Checkout` | [`ci::checkout`] → [`clients::git`] |

@@ -7,11 +7,13 @@ use crate::cd::standing_in_place;
 use crate::clients::Clients;
 use crate::clients::github;
 use crate::clients::github::GitHubError;
+use crate::clients::github::TagRef;
 use crate::clients::hub::HubError;
 use crate::clients::store::StoreError;
 use crate::config::settings::FileFilter;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
+use crate::decide::newest_tag;
 use crate::decide::nothing_newer_can_follow;
 use crate::event::Again;
 use crate::event::Head;
@@ -23,29 +25,75 @@ use crate::model::CommitFacts;
 use crate::model::CommitSha;
 use crate::model::Container;
 use crate::model::Digest;
+use crate::model::Followed;
+use crate::model::Glob;
 use crate::model::ListedTag;
 use crate::model::Release;
 use crate::model::Tag;
 
-/// Asks GitHub where the project's branch stands, and what a new commit says.
+/// What GitHub need not say again.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// The newest commit.
+    pub head: Option<CommitSha>,
+    /// The ETag of the tags.
+    pub etag: Option<String>,
+}
+
+/// Asks GitHub where what the project follows stands, and what a new commit says.
 pub(super) async fn ask_github(
     clients: &Clients,
     settings: &ProjectSettings,
-    seen: Option<CommitSha>,
+    known: Known,
 ) -> Result<Head, PollFailure> {
     let Some(source) = &settings.source else {
-        return Ok(Head { moved_to: None, renamed_to: None, budget: None });
+        return Ok(Head { moved_to: None, etag: None, renamed_to: None, budget: None });
     };
-    let answer = clients.github.head(&source.repository, &source.branch, seen.as_ref()).await;
-    let answer = answer.map_err(github_failure)?;
-    Ok(Head {
-        moved_to: match answer.head {
-            github::Head::Unchanged => None,
-            github::Head::At(sha) => Some(look_at(clients, settings, source, sha).await?),
-        },
-        renamed_to: answer.moved_to,
-        budget: answer.budget,
-    })
+    let (new, etag, renamed_to, budget) = match &source.followed {
+        Followed::Branch(branch) => {
+            let answer = clients.github.head(&source.repository, branch, known.head.as_ref()).await;
+            let answer = answer.map_err(github_failure)?;
+            let new = match answer.head {
+                github::Head::Unchanged => None,
+                github::Head::At(sha) => Some(sha),
+            };
+            (new, None, answer.moved_to, answer.budget)
+        }
+        Followed::Tags(glob) => {
+            let answer =
+                clients.github.tags(&source.repository, glob.beginning(), known.etag.as_deref()).await;
+            let answer = answer.map_err(github_failure)?;
+            let newest = newest_commit(clients, source, glob, answer.tags.unwrap_or_default()).await?;
+            (
+                newest.filter(|sha| known.head.as_ref() != Some(sha)),
+                answer.etag,
+                answer.moved_to,
+                answer.budget,
+            )
+        }
+    };
+    let moved_to = match new {
+        Some(sha) => Some(look_at(clients, settings, source, sha).await?),
+        None => None,
+    };
+    Ok(Head { moved_to, etag, renamed_to, budget })
+}
+
+/// The commit of the newest tag that matches.
+async fn newest_commit(
+    clients: &Clients,
+    source: &SourceSettings,
+    glob: &Glob,
+    tags: Vec<TagRef>,
+) -> Result<Option<CommitSha>, PollFailure> {
+    let names = tags.iter().map(|tag| tag.name.as_str()).filter(|name| glob.matches(name));
+    let Some(newest) = newest_tag(names) else { return Ok(None) };
+    let commit = tags.iter().find(|tag| tag.name == newest).and_then(|tag| tag.commit.clone());
+    if commit.is_some() {
+        return Ok(commit);
+    }
+    let found = clients.github.commit_of_tag(&source.repository, newest).await;
+    found.map(Some).map_err(github_failure)
 }
 
 /// Asks what a new commit says, and what it changes where that matters. One that was judged is known well enough.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::agent::Agent;
+use crate::agent::ask::Known;
 use crate::agent::ask::ask_github;
 use crate::agent::ask::ask_hub;
 use crate::agent::ask::running_in_place;
@@ -23,7 +24,6 @@ use crate::event::Head;
 use crate::event::Listing;
 use crate::event::PollFailure;
 use crate::model::CommitPrefix;
-use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::ListedTag;
 use crate::model::ProjectName;
@@ -37,13 +37,15 @@ impl Agent {
     /// Asks what an order needs to know.
     pub(super) fn inquire(&self, name: &ProjectName, errand: Errand, answers: Answers) {
         let Some(project) = self.projects.get(name) else { return };
-        let (settings, seen) = (Arc::clone(&project.settings), project.seen.clone());
+        let (settings, known) = (Arc::clone(&project.settings), project.known());
         let (clients, events, name) = (Arc::clone(&self.shared.clients), self.events.clone(), name.clone());
         tokio::spawn(async move {
             let findings = match &errand {
                 Errand::Deploy(tag) => ask_about_tag(&clients, &settings, tag).await,
-                Errand::Trigger(wanted) => ask_about_commit(&clients, &settings, wanted.as_ref(), seen).await,
-                Errand::Retry | Errand::Plan => ask_both(&clients, &settings, seen).await,
+                Errand::Trigger(wanted) => {
+                    ask_about_commit(&clients, &settings, wanted.as_ref(), known).await
+                }
+                Errand::Retry | Errand::Plan => ask_both(&clients, &settings, known).await,
             };
             // Fails only when the agent is gone.
             events.send(Event::Informed(name, errand, Box::new(findings), answers)).ok();
@@ -199,11 +201,11 @@ fn newest_version<'a>(settings: &ProjectSettings, listed: &'a [ListedTag]) -> Op
     ranked.max_by_key(|(rank, _)| *rank).map(|(_, listed)| listed)
 }
 
-async fn ask_both(clients: &Clients, settings: &ProjectSettings, seen: Option<CommitSha>) -> Findings {
+async fn ask_both(clients: &Clients, settings: &ProjectSettings, known: Known) -> Findings {
     let (head, listing) = tokio::join!(
         async {
             match settings.source {
-                Some(_) => Some(ask_github(clients, settings, seen).await),
+                Some(_) => Some(ask_github(clients, settings, known).await),
                 None => None,
             }
         },
@@ -217,7 +219,7 @@ async fn ask_about_commit(
     clients: &Clients,
     settings: &ProjectSettings,
     wanted: Option<&CommitPrefix>,
-    seen: Option<CommitSha>,
+    known: Known,
 ) -> Findings {
     match (wanted, &settings.source) {
         (Some(wanted), Some(source)) => {
@@ -225,7 +227,7 @@ async fn ask_about_commit(
             Findings { commit: Some(found.map_err(refused)), ..Findings::default() }
         }
         (_, _) => {
-            let head = Some(ask_github(clients, settings, seen).await);
+            let head = Some(ask_github(clients, settings, known).await);
             Findings { head, ..Findings::default() }
         }
     }

@@ -223,7 +223,7 @@ impl Agent {
                 self.put_off = self.put_off.saturating_sub(1);
                 self.poll(&project, source, trigger);
             }
-            Event::BranchPushed(repository, branch) => self.poll_pushed(&repository, &branch),
+            Event::Pushed(repository, followed) => self.poll_pushed(&repository, &followed),
             Event::GitHubPolled(project, answer) => self.github_polled(&project, answer).await,
             Event::HubPolled(project, answer) => self.hub_polled(&project, answer).await,
             Event::ServiceSeen(project, shown) => {

@@ -48,7 +48,7 @@ impl Agent {
             Err(failure) => return self.unanswered(Source::GitHub, failure),
         };
         let Some((head, facts)) = head else {
-            return Prospect { next: Move::Nothing, about: None, why: "the branch has no commit".to_owned() };
+            return Prospect { next: Move::Nothing, about: None, why: "there is no commit yet".to_owned() };
         };
         let about = Some(head.short().to_owned());
         let (next, why) = match self.commit_decision(name, head, facts).await {

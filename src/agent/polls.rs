@@ -18,8 +18,8 @@ use crate::event::Head;
 use crate::event::Listing;
 use crate::event::PollFailure;
 use crate::event::Source;
-use crate::model::Branch;
 use crate::model::Container;
+use crate::model::Followed;
 use crate::model::ProjectName;
 use crate::model::Release;
 use crate::model::Repository;
@@ -59,11 +59,11 @@ impl Agent {
             return false;
         }
         state.asking = Some(trigger);
-        let (settings, seen) = (Arc::clone(&project.settings), project.seen.clone());
+        let (settings, known) = (Arc::clone(&project.settings), project.known());
         tokio::spawn(async move {
             let name = settings.name.clone();
             let event = match source {
-                Source::GitHub => Event::GitHubPolled(name, ask_github(&clients, &settings, seen).await),
+                Source::GitHub => Event::GitHubPolled(name, ask_github(&clients, &settings, known).await),
                 Source::DockerHub => {
                     let seen = |shown: Option<Container>| {
                         // Fails only when the agent is gone.
@@ -78,11 +78,11 @@ impl Agent {
         true
     }
 
-    /// The webhook's hint: whoever follows that branch asks now.
-    pub(super) fn poll_pushed(&mut self, repository: &Repository, branch: &Branch) {
+    /// The webhook's hint: whoever follows that asks now.
+    pub(super) fn poll_pushed(&mut self, repository: &Repository, followed: &Followed) {
         let follows = |project: &ProjectState| {
             let source = project.settings.source.as_ref();
-            source.is_some_and(|s| s.branch == *branch && s.repository.eq_ignoring_case(repository))
+            source.is_some_and(|s| s.followed == *followed && s.repository.eq_ignoring_case(repository))
         };
         let names: Vec<_> =
             self.projects.iter().filter(|(_, p)| follows(p)).map(|(n, _)| n.clone()).collect();
@@ -97,6 +97,7 @@ impl Agent {
         if let Some(new) = answer.moved_to {
             project.has_come_to(new);
         }
+        project.etag = answer.etag;
         project.github.budget = answer.budget;
         if let Some(now) = answer.renamed_to.filter(|_| !std::mem::replace(&mut project.said_renamed, true)) {
             slog::warn!(

@@ -10,6 +10,7 @@ use chrono::Utc;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::agent::ask::Known;
 use crate::clients::store::Deployment;
 use crate::config::settings::ContainerSpec;
 use crate::config::settings::ProjectSettings;
@@ -51,6 +52,8 @@ pub struct ProjectState {
     pub settings: Arc<ProjectSettings>,
     /// The newest commit GitHub has shown.
     pub seen: Option<CommitSha>,
+    /// With what the tags are asked for, where tags are followed.
+    pub etag: Option<String>,
     /// What that commit says and does, as far as it was asked.
     pub facts: CommitFacts,
     /// Whether it was said that the repository has a new name.
@@ -152,6 +155,7 @@ impl ProjectState {
         Self {
             settings,
             seen: None,
+            etag: None,
             facts: CommitFacts::default(),
             said_renamed: false,
             said_no_status: false,
@@ -180,6 +184,11 @@ impl ProjectState {
             Source::GitHub => &mut self.github,
             Source::DockerHub => &mut self.hub,
         }
+    }
+
+    /// What GitHub need not say again.
+    pub fn known(&self) -> Known {
+        Known { head: self.seen.clone(), etag: self.etag.clone() }
     }
 
     /// GitHub has shown a commit that was not there before.

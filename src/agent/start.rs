@@ -199,8 +199,8 @@ impl Agent {
             settings.listen
         );
         let watched = self.projects.values().filter_map(|p| p.settings.source.as_ref());
-        let watched =
-            watched.map(|s| webhook::Watched { repository: s.repository.clone(), branch: s.branch.clone() });
+        let watched = watched
+            .map(|s| webhook::Watched { repository: s.repository.clone(), followed: s.followed.clone() });
         let endpoint = webhook::Endpoint {
             secret: settings.secret.clone(),
             watched: watched.collect(),
@@ -208,7 +208,7 @@ impl Agent {
         };
         let events = self.events.clone();
         let nudge = move |watched: &webhook::Watched| {
-            let event = Event::BranchPushed(watched.repository.clone(), watched.branch.clone());
+            let event = Event::Pushed(watched.repository.clone(), watched.followed.clone());
             events.send(event).context("the agent is stopping")
         };
         let served =

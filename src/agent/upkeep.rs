@@ -110,6 +110,8 @@ impl Agent {
             let mut state = known.unwrap_or_else(|| ProjectState::new(Arc::new(project.clone())));
             state.settings = Arc::new(project.clone());
             state.said_no_status = false;
+            // Other tags may be followed now.
+            state.etag = None;
             // Another address or token may answer where the old one did not.
             (state.github.told, state.github.not_before) = (None, None);
             (state.hub.told, state.hub.not_before) = (None, None);

@@ -108,7 +108,7 @@ async fn lay_out(
     let tree = WorkTree::of(run, what).map_err(failed(Stage::Checkout, Blame::World))?;
     let output = run.log.output(Stage::Checkout);
     let git = &run.clients.git;
-    git.checkout(&run.project.name, &source.repository, &source.branch, &commit.sha, tree.path(), &output)
+    git.checkout(&run.project.name, &source.repository, &source.followed, &commit.sha, tree.path(), &output)
         .await
         .map_err(told)?;
     match source.submodules {

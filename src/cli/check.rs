@@ -21,6 +21,7 @@ use crate::clients::tls::Tls;
 use crate::config::load::load;
 use crate::config::secret::Environment;
 use crate::config::settings::Settings;
+use crate::model::Followed;
 
 /// The most time one question may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -72,15 +73,19 @@ async fn ask_everyone(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding { what: "Docker".to_owned(), answer: flat(ask_docker(settings).await) }];
     for project in &settings.projects {
         if let Some(source) = &project.source {
-            let what = format!("GitHub, {} of {}", source.branch, source.repository);
+            let what = format!("GitHub, {} of {}", followed_in_words(&source.followed), source.repository);
             let answer = async {
                 let github = &settings.github;
                 let github =
                     GitHub::new(&Tls::open()?, &github.api_url, github.token.as_ref(), LIMIT, Clock::real())?;
-                let answer = github.head(&source.repository, &source.branch, None).await?;
+                let moved_to = match &source.followed {
+                    Followed::Branch(branch) => github.head(&source.repository, branch, None).await?.moved_to,
+                    Followed::Tags(glob) => {
+                        github.tags(&source.repository, glob.beginning(), None).await?.moved_to
+                    }
+                };
                 anyhow::Ok(
-                    answer
-                        .moved_to
+                    moved_to
                         .map_or_else(|| "readable".to_owned(), |now| format!("readable, now called {now}")),
                 )
             };
@@ -98,6 +103,13 @@ async fn ask_everyone(settings: &Settings) -> Vec<Finding> {
         findings.push(Finding { what, answer: flat(answer.await) });
     }
     findings
+}
+
+fn followed_in_words(followed: &Followed) -> String {
+    match followed {
+        Followed::Branch(branch) => branch.to_string(),
+        Followed::Tags(glob) => format!("tags {glob}"),
+    }
 }
 
 async fn ask_docker(settings: &Settings) -> anyhow::Result<String> {

@@ -24,8 +24,8 @@ use crate::clients::clock::Clock;
 use crate::clients::git::command::Ended;
 use crate::clients::git::command::GitCommand;
 use crate::clients::git::mirror::Mirror;
-use crate::model::Branch;
 use crate::model::CommitSha;
+use crate::model::Followed;
 use crate::model::ProjectName;
 use crate::model::Repository;
 
@@ -50,7 +50,7 @@ pub struct Git {
 /// What one checkout is about.
 struct Wanted<'a> {
     repository: &'a Repository,
-    branch: &'a Branch,
+    followed: &'a Followed,
     sha: &'a CommitSha,
     tree_dir: &'a Path,
     out: Output<'a>,
@@ -81,13 +81,13 @@ impl Git {
         &self,
         project: &ProjectName,
         repository: &Repository,
-        branch: &Branch,
+        followed: &Followed,
         sha: &CommitSha,
         tree_dir: &Path,
         out: Output<'_>,
     ) -> Result<(), GitError> {
         let tree_dir = &std::path::absolute(tree_dir).unwrap_or_else(|_| tree_dir.to_owned());
-        let wanted = Wanted { repository, branch, sha, tree_dir, out };
+        let wanted = Wanted { repository, followed, sha, tree_dir, out };
         let mirror = Mirror::of(&self.mirrors, project);
         let done = Clock::within(self.limit, self.lay_out(&mirror, &wanted)).await.unwrap_or_else(|slow| {
             Err(GitError::TimedOut { repository: repository.clone(), limit: slow.limit })
@@ -153,12 +153,13 @@ impl Git {
         }
         let gone = || GitError::CommitGone {
             repository: wanted.repository.clone(),
-            branch: wanted.branch.clone(),
+            followed: Box::new(wanted.followed.clone()),
             sha: sha.clone(),
         };
+        let Followed::Branch(branch) = wanted.followed else { return Err(gone()) };
         // The largest depth is git's own way to say "all of it", in a shallow mirror too.
         let all = "--depth=2147483647";
-        let refspec = format!("+refs/heads/{}:{FETCHED_BRANCH}", wanted.branch);
+        let refspec = format!("+refs/heads/{branch}:{FETCHED_BRANCH}");
         let ended = self.fetch_ref(mirror, wanted, all, &refspec).await?;
         if error::is_refusal_of_commit(&ended) {
             return Err(gone());

@@ -11,10 +11,13 @@ mod answer;
 mod compare;
 mod error;
 mod status;
+mod tags;
 
 pub use answer::Head;
 pub use answer::HeadAnswer;
 pub use error::GitHubError;
+pub use tags::TagRef;
+pub use tags::TagsAnswer;
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -257,7 +260,10 @@ impl GitHub {
             return name.clone();
         }
         let path = url.path().strip_prefix(self.api_url.path().trim_end_matches('/'))?;
-        let by_id = path.split_once("/commits/").map_or(path, |(by_id, _)| by_id);
+        let by_id = ["/commits/", "/git/"]
+            .iter()
+            .find_map(|part| path.split_once(part))
+            .map_or(path, |(by_id, _)| by_id);
         let name = match by_id.strip_prefix("/repos/") {
             Some(name) => name.parse().ok(),
             None => {

@@ -7,7 +7,6 @@
 //! so a file without it can be read to its end, and all its faults told at once.
 
 pub mod duration;
-pub mod glob;
 pub mod load;
 pub mod path;
 pub mod position;

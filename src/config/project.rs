@@ -32,6 +32,8 @@ pub struct Project {
     /// The branch to follow. Default `main`.
     #[schemars(extend("default" = "main"))]
     pub branch: Option<Branch>,
+    /// What is followed instead of a branch.
+    pub on: Option<On>,
     /// Whether the folders of submodules get their files: over HTTPS, with `github.token` where they are on the same server.
     /// Default `false`: they stay empty.
     #[schemars(extend("default" = false))]
@@ -54,6 +56,16 @@ pub struct Project {
     pub image: Option<Image>,
     /// The container that serves. Left out: this machine deploys nothing.
     pub deploy: Option<Deploy>,
+}
+
+/// What is followed instead of a branch.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct On {
+    /// Tags that match this pattern, such as `v*`: the commit of the newest is run. The newest is that of the highest
+    /// version; the version begins at the first digit of the name. `*` does not match `/`.
+    #[schemars(required)]
+    pub tags: Option<String>,
 }
 
 /// How often the two sources are asked, each a duration such as `30s` or a cron expression of five or six fields

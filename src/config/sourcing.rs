@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::config::duration::Interval;
 use crate::config::duration::Schedule;
-use crate::config::glob::Glob;
 use crate::config::image;
 use crate::config::mounts;
 use crate::config::path::JsonPath;
@@ -30,6 +29,8 @@ use crate::config::settings::Submodules;
 use crate::config::settings::TestPlan;
 use crate::config::settings::TestTerms;
 use crate::model::Branch;
+use crate::model::Followed;
+use crate::model::Glob;
 
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_POLL: Schedule = Schedule::every_seconds(30);
@@ -57,16 +58,15 @@ pub fn source(
              `docker_hub.token`, or another `docker_hub.registry`",
         );
     }
+    let followed = followed(&written, path, problems);
     let poll = written.poll.github.unwrap_or(DEFAULT_POLL);
     warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
     let test = tests(written.test, &path.key("test"), problems);
     let build = build(written.image?, &path.key("image"), problems);
     let files = file_filter(written.paths.as_deref(), written.paths_ignore.as_deref(), path, problems);
-    let default_branch: Result<Branch, _> = DEFAULT_BRANCH.parse();
-    let branch = written.branch.or_else(|| problems.keep(&path.key("branch"), default_branch));
     Some(Some(SourceSettings {
         repository: written.repository?,
-        branch: branch?,
+        followed: followed?,
         submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
         files: files?,
         on_newer: if written.cancel_running == Some(true) { OnNewer::Cancel } else { OnNewer::Wait },
@@ -108,6 +108,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
     let image = written.image.as_ref();
     let given = [
         (path.key("branch"), written.branch.is_some()),
+        (path.key("on"), written.on.is_some()),
         (path.key("submodules"), written.submodules.is_some()),
         (path.key("paths"), written.paths.is_some()),
         (path.key("paths_ignore"), written.paths_ignore.is_some()),
@@ -126,6 +127,40 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
         problems
             .refuse_key(key, "nothing is built here without a `repository`: give one, or remove this key");
     }
+}
+
+/// A branch or tags. What has no meaning beside tags is refused, rather than ignored where it would be relied on.
+fn followed(written: &Project, path: &JsonPath, problems: &mut Problems<'_>) -> Option<Followed> {
+    let Some(on) = &written.on else {
+        let default: Result<Branch, _> = DEFAULT_BRANCH.parse();
+        let branch = written.branch.clone().or_else(|| problems.keep(&path.key("branch"), default));
+        return branch.map(Followed::Branch);
+    };
+    if written.branch.is_some() {
+        problems.refuse_key(
+            &path.key("branch"),
+            "`on.tags` is given too, and a project follows either a branch or tags: keep one of the two",
+        );
+    }
+    for (key, is_given) in
+        [("paths", written.paths.is_some()), ("paths_ignore", written.paths_ignore.is_some())]
+    {
+        if is_given {
+            problems.refuse_key(&path.key(key), "files are not looked at where tags are followed: remove it");
+        }
+    }
+    let path = path.key("on").key("tags");
+    let Some(tags) = &on.tags else {
+        problems.refuse(&path, "missing: a pattern of tags, such as `v*`");
+        return None;
+    };
+    let glob = problems.keep(&path, Glob::parse(tags))?;
+    if glob.takes_out() {
+        problems
+            .refuse(&path, "`!` takes out of what other patterns match, and there is no other: remove it");
+        return None;
+    }
+    Some(Followed::Tags(glob))
 }
 
 /// Which changed files matter. Both lists at once are refused, as by GitHub.

@@ -128,9 +128,9 @@ pub fn commit_due(
         None if memory.judgement == Some(Judgement::Wanted) => CommitDecision::Due {
             reason: format!("commit {short} is to be run by command, whatever was made of it before"),
         },
-        None => CommitDecision::Due {
-            reason: format!("commit {short} is the head of the branch and no run has judged it"),
-        },
+        None => {
+            CommitDecision::Due { reason: format!("commit {short} is the newest and no run has judged it") }
+        }
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
     fn a_commit_nobody_has_seen_is_due() {
         let decision = decide(CommitMemory::default());
         assert!(matches!(decision, CommitDecision::Due { .. }));
-        assert_eq!(decision.to_string(), "commit aaaaaaa is the head of the branch and no run has judged it");
+        assert_eq!(decision.to_string(), "commit aaaaaaa is the newest and no run has judged it");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Takes what was listed or fetched and what is remembered; gives a decision. Must not act, wait or remember.
 
 mod listing;
+mod newest_tag;
 mod hold;
 mod spec;
 mod skip;
@@ -20,5 +21,6 @@ pub use listing::ImageDecision;
 pub use listing::ImageQuestion;
 pub use listing::Serving;
 pub use listing::nothing_newer_can_follow;
+pub use newest_tag::newest_tag;
 pub use spec::SpecQuestion;
 pub use spec::with_changed_spec;

@@ -1,10 +1,10 @@
 //! Does a new commit ask for a run at all? GitHub's marks in its message may say that it does not, or the files that
 //! changed since the last commit that a run judged. What is not known speaks for a run.
 
-use crate::config::glob::any_matches;
 use crate::config::settings::FileFilter;
 use crate::model::Changed;
 use crate::model::CommitFacts;
+use crate::model::any_matches;
 
 /// Why a commit is not run, a clause; `None` if nothing speaks against it.
 pub fn reason_to_skip(facts: &CommitFacts, filter: &FileFilter) -> Option<String> {
@@ -33,10 +33,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::reason_to_skip;
-    use crate::config::glob::Glob;
     use crate::config::settings::FileFilter;
     use crate::model::Changed;
     use crate::model::CommitFacts;
+    use crate::model::Glob;
     use crate::model::SkipMark;
 
     fn globs(patterns: &[&str]) -> Vec<Glob> {

@@ -104,10 +104,7 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
             (format!("DOWN: {candidate} failed and {way_back}"), lead)
         }
         Outcome::Deployed(release) => deployed(release, report.trigger, around),
-        Outcome::Pushed(release) => {
-            let commit = report.commit.as_ref().map_or_else(|| "The commit".to_owned(), phrase::commit);
-            (format!("{} pushed", release.tag), format!("{commit} is in the registry as {}.", release.tag))
-        }
+        Outcome::Pushed(release) => pushed(report, release),
         Outcome::Superseded { by, .. } => {
             ended_early(format!("run {} made way for {}", report.number, by.short()))
         }
@@ -115,6 +112,11 @@ fn headline_and_lead(report: &RunReport, around: &Surroundings<'_>) -> (String, 
             ended_early(format!("run {} was cut off in stage {stage}", report.number))
         }
     }
+}
+
+fn pushed(report: &RunReport, release: &Release) -> (String, String) {
+    let commit = report.commit.as_ref().map_or_else(|| "The commit".to_owned(), phrase::commit);
+    (format!("{} pushed", release.tag), format!("{commit} is in the registry as {}.", release.tag))
 }
 
 /// Where the same release is back as it was, its changed configuration.

@@ -3,6 +3,8 @@
 mod bump;
 mod commit_status;
 mod container;
+mod followed;
+mod glob;
 mod names;
 mod order;
 mod run;
@@ -30,6 +32,9 @@ pub use container::ROLE_IMAGE;
 pub use container::ROLE_SERVICE;
 pub use container::ROLE_TEST;
 pub use container::RestartPolicy;
+pub use followed::Followed;
+pub use glob::Glob;
+pub use glob::any_matches;
 pub use names::Branch;
 pub use names::CommitPrefix;
 pub use names::CommitSha;

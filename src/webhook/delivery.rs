@@ -8,16 +8,16 @@ use std::fmt;
 use serde::Deserialize;
 use url::form_urlencoded;
 
-use crate::model::Branch;
+use crate::model::Followed;
 use crate::model::Repository;
 
-/// A branch that some project follows.
+/// A branch, or tags, that some project follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watched {
     /// The repository as it is written in the config.
     pub repository: Repository,
-    /// The branch.
-    pub branch: Branch,
+    /// What of it is followed.
+    pub followed: Followed,
 }
 
 /// What is to be done about a delivery.
@@ -25,7 +25,7 @@ pub struct Watched {
 pub enum Meaning {
     /// GitHub tries out a new hook.
     Ping,
-    /// These branches have a new head: all spellings of one repository that the config knows, at least one.
+    /// These branches have a new head, or these tags a new one among them: all spellings of one repository that the config knows, at least one.
     Moved(Vec<Watched>),
     /// Nothing.
     Nothing(Unconcerned),
@@ -44,6 +44,8 @@ pub enum Unconcerned {
     OtherRepository(String),
     /// No project follows the branch.
     OtherBranch(String),
+    /// No project follows the tag.
+    OtherTag(String),
 }
 
 /// Why a genuine delivery could not be read.
@@ -91,24 +93,28 @@ pub fn interpret(
 }
 
 fn meaning_of(push: &Push, watched: &[Watched]) -> Meaning {
-    let Some(branch) = push.git_ref.strip_prefix("refs/heads/") else {
-        return Meaning::Nothing(Unconcerned::NotABranch(push.git_ref.clone()));
-    };
-    if push.deleted {
-        return Meaning::Nothing(Unconcerned::Deleted(branch.to_owned()));
-    }
     // GitHub's names of owners and repositories ignore case, git's names of branches do not.
     let name = &push.repository.full_name;
     let of_repository: Vec<&Watched> =
         watched.iter().filter(|w| w.repository.as_str().eq_ignore_ascii_case(name)).collect();
+    let follows_tags = of_repository.iter().any(|w| matches!(w.followed, Followed::Tags(_)));
+    let git_ref = push.git_ref.as_str();
+    let nothing = match (git_ref.strip_prefix("refs/heads/"), git_ref.strip_prefix("refs/tags/")) {
+        (Some(branch), _) if push.deleted => {
+            return Meaning::Nothing(Unconcerned::Deleted(branch.to_owned()));
+        }
+        (Some(branch), _) => Unconcerned::OtherBranch(branch.to_owned()),
+        (None, Some(tag)) if follows_tags => Unconcerned::OtherTag(tag.to_owned()),
+        (None, _) => return Meaning::Nothing(Unconcerned::NotABranch(git_ref.to_owned())),
+    };
     let moved: Vec<Watched> =
-        of_repository.iter().filter(|w| w.branch.as_str() == branch).map(|w| (*w).clone()).collect();
+        of_repository.iter().filter(|w| w.followed.has(git_ref)).map(|w| (*w).clone()).collect();
     if !moved.is_empty() {
         Meaning::Moved(moved)
     } else if of_repository.is_empty() {
         Meaning::Nothing(Unconcerned::OtherRepository(name.clone()))
     } else {
-        Meaning::Nothing(Unconcerned::OtherBranch(branch.to_owned()))
+        Meaning::Nothing(nothing)
     }
 }
 
@@ -137,6 +143,7 @@ impl fmt::Display for Unconcerned {
                     "no project follows repository `{name}`; if it was renamed, so must be `repository` in the config"
                 )
             }
+            Self::OtherTag(tag) => write!(f, "no project follows tag `{tag}`"),
             Self::OtherBranch(branch) => write!(f, "no project follows branch `{branch}`"),
         }
     }
@@ -151,9 +158,12 @@ mod tests {
     use super::Unreadable;
     use super::Watched;
     use super::interpret;
+    use crate::model::Followed;
+    use crate::model::Glob;
 
     fn watched(repository: &str, branch: &str) -> Watched {
-        Watched { repository: repository.parse().unwrap(), branch: branch.parse().unwrap() }
+        let followed = Followed::Branch(branch.parse().unwrap());
+        Watched { repository: repository.parse().unwrap(), followed }
     }
 
     fn push(repository: &str, git_ref: &str, rest: &str) -> Vec<u8> {
@@ -186,6 +196,17 @@ mod tests {
         insta::assert_snapshot!(sentence(&push("me/hello", "refs/heads/main", r#","deleted":true"#)), @"branch `main` was deleted");
         insta::assert_snapshot!(sentence(&push("me/hello", "refs/tags/main", "")), @"`refs/tags/main` is not a branch");
         insta::assert_snapshot!(sentence(&push("me/renamed", "refs/heads/main", "")), @"no project follows repository `me/renamed`; if it was renamed, so must be `repository` in the config");
+    }
+
+    #[test]
+    fn a_tag_that_is_followed_moves_those_that_follow_it() {
+        let followed = Followed::Tags(Glob::parse("v*").unwrap());
+        let ours = [watched("me/hello", "v1"), Watched { repository: "me/hello".parse().unwrap(), followed }];
+        let meaning = |git_ref| interpret("push", "application/json", &push("me/hello", git_ref, ""), &ours);
+        assert_eq!(meaning("refs/tags/v1"), Ok(Meaning::Moved(vec![ours[1].clone()])));
+        assert_eq!(meaning("refs/heads/v1"), Ok(Meaning::Moved(vec![ours[0].clone()])));
+        let other = Meaning::Nothing(Unconcerned::OtherTag("latest".to_owned()));
+        assert_eq!(meaning("refs/tags/latest"), Ok(other));
     }
 
     #[test]

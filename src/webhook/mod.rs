@@ -186,7 +186,7 @@ impl<N: Fn(&Watched) -> anyhow::Result<()>> Desk<N> {
                 return (StatusCode::SERVICE_UNAVAILABLE, "the agent is not listening".to_owned());
             }
             info!(self.log, "webhook: push, polling now";
-                "repository" => watched.repository.as_str(), "branch" => watched.branch.as_str());
+                "repository" => watched.repository.as_str(), "followed" => watched.followed.to_string());
         }
         seen.remember(delivery);
         (StatusCode::ACCEPTED, "polling now".to_owned())

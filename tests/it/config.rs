@@ -18,6 +18,7 @@ use homeport::config::schema::schema;
 use homeport::config::secret::Environment;
 use homeport::config::settings::TestPlan;
 use homeport::config::settings::TestTerms;
+use homeport::model::Followed;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use serde_json::json;
@@ -139,7 +140,8 @@ fn the_minimal_configuration_has_ten_lines_and_every_default() {
     let project = &settings.projects[0];
     assert_eq!((project.name.as_str(), &project.platform), ("hello", &None));
     let source = project.source.as_ref().unwrap();
-    assert_eq!((source.branch.as_str(), &source.poll), ("main", &Schedule::every_seconds(30)));
+    assert_eq!(source.followed, Followed::Branch("main".parse().unwrap()));
+    assert_eq!(source.poll, Schedule::every_seconds(30));
     assert_eq!(
         source.test,
         TestPlan::Detect(TestTerms { timeout: Duration::from_secs(900), network: None, cache: true })

@@ -267,6 +267,31 @@ fn patterns_of_paths_that_mean_nothing_are_refused() {
     }
 }
 
+#[test]
+fn what_has_no_meaning_beside_tags_is_refused() {
+    for (edits, said) in [
+        (
+            vec![("/projects/0/on", json!({ "tags": "v*" })), ("/projects/0/branch", json!("main"))],
+            "projects[0].branch: `on.tags` is given too, and a project follows either a branch or tags: keep one of the \
+             two",
+        ),
+        (
+            vec![("/projects/0/on", json!({ "tags": "v*" })), ("/projects/0/paths", json!(["src/**"]))],
+            "projects[0].paths: files are not looked at where tags are followed: remove it",
+        ),
+        (
+            vec![("/projects/0/on", json!({}))],
+            "projects[0].on.tags: missing: a pattern of tags, such as `v*`",
+        ),
+        (
+            vec![("/projects/0/on", json!({ "tags": "!v*" }))],
+            "projects[0].on.tags: `!` takes out of what other patterns match, and there is no other: remove it",
+        ),
+    ] {
+        assert_eq!(refusal(&edits), said);
+    }
+}
+
 fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         (
@@ -646,7 +671,7 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/projects/0/colour",
             json!("red"),
-            "projects[0].colour: unknown key `colour`: `name`, `repository`, `branch`, `submodules`, `paths`, `paths_ignore`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
+            "projects[0].colour: unknown key `colour`: `name`, `repository`, `branch`, `on`, `submodules`, `paths`, `paths_ignore`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
         ),
     ]
 }

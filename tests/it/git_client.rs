@@ -11,6 +11,7 @@ use std::time::Instant;
 use homeport::clients::git::Git;
 use homeport::clients::git::GitError;
 use homeport::model::CommitSha;
+use homeport::model::Followed;
 use secrecy::SecretString;
 use tempfile::TempDir;
 use url::Url;
@@ -69,7 +70,7 @@ impl Board {
             .checkout(
                 &project.parse().unwrap(),
                 &repository.parse().unwrap(),
-                &branch.parse().unwrap(),
+                &Followed::Branch(branch.parse().unwrap()),
                 sha,
                 &tree,
                 &out,

@@ -8,6 +8,7 @@ use homeport::clients::git::Git;
 use homeport::clients::git::GitError;
 use homeport::model::Blame;
 use homeport::model::CommitSha;
+use homeport::model::Followed;
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -36,7 +37,7 @@ impl Board {
     async fn checkout(&self, sha: &CommitSha) -> Result<usize, GitError> {
         let out = |piece: &[u8]| self.output.lock().unwrap().extend_from_slice(piece);
         let (project, repository) = ("hello".parse().unwrap(), "me/hello".parse().unwrap());
-        let branch = "main".parse().unwrap();
+        let branch = Followed::Branch("main".parse().unwrap());
         self.git.checkout(&project, &repository, &branch, sha, &self.tree(), &out).await?;
         self.git.submodules(&project, &repository, sha, &self.tree(), &out).await
     }

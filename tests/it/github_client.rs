@@ -10,6 +10,7 @@ use homeport::clients::github::GitHub;
 use homeport::clients::github::GitHubError;
 use homeport::clients::github::Head;
 use homeport::clients::github::HeadAnswer;
+use homeport::clients::github::TagRef;
 use homeport::clients::tls::Tls;
 use homeport::event::Budget;
 use homeport::model::Changed;
@@ -361,4 +362,41 @@ async fn what_changed_is_known_unless_history_was_rewritten_or_there_is_too_much
     assert!(matches!(ask().await, Err(GitHubError::Malformed { .. })));
     let line = format!("GET /repos/octocat/Hello-World/compare/{OLD}...{NEW}?per_page=1");
     assert_eq!(server.lines()[0], line);
+}
+
+#[tokio::test]
+async fn tags_come_page_by_page_and_are_asked_for_with_their_etag_where_one_page_holds_them() {
+    let tag = |name: &str, kind: &str| {
+        format!(
+            r#"[{{"ref": "refs/tags/{name}", "object": {{"type": "{kind}", "sha": "{NEW}", "url": ""}}}}]"#
+        )
+    };
+    let server = StubServer::start(move |seen, number| match number {
+        0 => answer(200, &[("etag", "W/\"a\"")], tag("v1", "commit")),
+        1 if seen.header("if-none-match") == ["W/\"a\""] => answer(304, &[], ""),
+        2 => answer(
+            200,
+            &[("etag", "W/\"b\""), ("link", "<https://api.github.com/x?page=2>; rel=\"next\"")],
+            tag("v1", "commit"),
+        ),
+        3 => answer(200, &[("etag", "W/\"c\"")], tag("v2", "tag")),
+        4 => answer(200, &[], OLD),
+        _ => answer(404, &[], r#"{"message": "Not Found"}"#),
+    })
+    .await;
+    let github = client(&server.url, Some(TOKEN));
+    let ask = async |etag: Option<&str>| github.tags(&repository(), "v", etag).await;
+    let tag = |name: &str, commit: Option<&str>| TagRef { name: name.to_owned(), commit: commit.map(sha) };
+
+    let first = ask(None).await.unwrap();
+    assert_eq!(first.tags, Some(vec![tag("v1", Some(NEW))]));
+    let again = ask(first.etag.as_deref()).await.unwrap();
+    assert_eq!((again.tags, again.etag), (None, first.etag));
+    let both = ask(None).await.unwrap();
+    assert_eq!((both.tags, both.etag), (Some(vec![tag("v1", Some(NEW)), tag("v2", None)]), None));
+    assert_eq!(github.commit_of_tag(&repository(), "v2").await.unwrap(), sha(OLD));
+    assert!(matches!(ask(None).await, Err(GitHubError::NotFound { .. })));
+    let path = "GET /repos/octocat/Hello-World";
+    assert_eq!(server.lines()[3], format!("{path}/git/matching-refs/tags/v?per_page=100&page=2"));
+    assert_eq!(server.lines()[4], format!("{path}/commits/tags/v2"));
 }

@@ -49,7 +49,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("jsonc_parser", &["config/"]),
     ("landlock", &["clients/process/fence.rs"]),
-    ("regex_lite", &["config/glob.rs"]),
+    ("regex_lite", &["model/glob.rs"]),
     ("schemars", &["config/", "model/"]),
     ("sd_notify", &["cli/"]),
 ];

@@ -13,6 +13,7 @@ use std::time::Duration;
 use hmac::Hmac;
 use hmac::KeyInit;
 use hmac::Mac;
+use homeport::model::Followed;
 use homeport::webhook::Endpoint;
 use homeport::webhook::Limits;
 use homeport::webhook::delivery::Watched;
@@ -42,6 +43,13 @@ struct Webhook {
     server: JoinHandle<()>,
 }
 
+fn followed(watched: &Watched) -> String {
+    match &watched.followed {
+        Followed::Branch(branch) => branch.to_string(),
+        Followed::Tags(glob) => glob.to_string(),
+    }
+}
+
 impl Webhook {
     async fn start(watched: &[(&str, &str)]) -> Self {
         Self::start_with(SECRET, watched, Limits::default()).await
@@ -57,13 +65,16 @@ impl Webhook {
             let (nudges, agent_listens) = (Arc::clone(&nudges), Arc::clone(&agent_listens));
             move |w: &Watched| {
                 anyhow::ensure!(agent_listens.load(Ordering::SeqCst), "the agent has ended");
-                nudges.lock().unwrap().push(format!("{} {}", w.repository, w.branch));
+                nudges.lock().unwrap().push(format!("{} {}", w.repository, followed(w)));
                 Ok(())
             }
         };
         let watched = watched
             .iter()
-            .map(|(r, b)| Watched { repository: r.parse().unwrap(), branch: b.parse().unwrap() })
+            .map(|(r, b)| Watched {
+                repository: r.parse().unwrap(),
+                followed: Followed::Branch(b.parse().unwrap()),
+            })
             .collect();
         let endpoint = Endpoint { secret: secret.into(), watched, limits };
         let shutdown = async { drop(stopped.await) };

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::clients::git::command::Ended;
 use crate::model::Blame;
-use crate::model::Branch;
 use crate::model::CommitSha;
+use crate::model::Followed;
 use crate::model::Repository;
 
 /// The longest message that is taken over from git, in characters.
@@ -70,12 +70,12 @@ pub enum GitError {
         message: String,
     },
     /// The commit is on no branch of the server any more: someone pushed with force.
-    #[error("commit {} is no longer in `{repository}` and not on its branch `{branch}`: the next poll finds what took its place", .sha.short())]
+    #[error("commit {} is no longer in `{repository}` and not on its {followed}: the next poll finds what took its place", .sha.short())]
     CommitGone {
         /// The repository.
         repository: Repository,
-        /// The branch it was found on.
-        branch: Branch,
+        /// What it was found by. Boxed, since a pattern is large.
+        followed: Box<Followed>,
         /// The commit.
         sha: CommitSha,
     },

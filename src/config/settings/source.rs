@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::duration::Schedule;
-use crate::config::glob::Glob;
 use crate::config::project::BumpRule;
 use crate::config::project::TestNetwork;
 use crate::config::project::TestPlace;
-use crate::model::Branch;
+use crate::model::Followed;
+use crate::model::Glob;
 use crate::model::Repository;
 use crate::model::Tag;
 
@@ -17,8 +17,8 @@ use crate::model::Tag;
 pub struct SourceSettings {
     /// The repository on GitHub.
     pub repository: Repository,
-    /// The branch to follow.
-    pub branch: Branch,
+    /// What of it is followed.
+    pub followed: Followed,
     /// What becomes of the folders of submodules.
     pub submodules: Submodules,
     /// Which changed files make a commit worth a run.

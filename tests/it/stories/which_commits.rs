@@ -218,3 +218,44 @@ async fn a_commit_is_run_only_if_a_file_of_interest_changed_since_the_last_run()
     world.expect_mail("3 deployed").await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn the_newest_tag_that_matches_is_run_instead_of_the_branch() {
+    let world = World::start().await;
+    world.agent.unset("/projects/0/branch");
+    world.agent.set("/projects/0/on", json!({ "tags": "v*" }));
+    let one = world.repo.commit_page("hello one").await;
+    world.agent.once().await.expect_success();
+    world.expect_runs(&[]).await;
+
+    world.repo.tag("v1.9.0", &one).await;
+    world.agent.once().await.expect_success();
+    world.expect_serving("hello one").await;
+    world.expect_mail("1 deployed").await;
+
+    // An annotated tag stands for its commit, and 1.10 is newer than 1.9. A branch alone means nothing.
+    let two = world.repo.commit_page("hello two").await;
+    world.repo.annotated_tag("v1.10.0", &two).await;
+    let three = world.repo.commit_page("hello three").await;
+    let agent = world.agent.spawn_run().await;
+    world.expect_serving("hello two").await;
+    world.expect_mail("2 deployed").await;
+    assert_eq!(world.run_of(&two).await.outcome, "pushed");
+
+    // An older version that is tagged later is not run, nor is a tag of another kind.
+    world.repo.tag("v1.9.1", &three).await;
+    world.repo.tag("latest", &three).await;
+    for _ in 0..3 {
+        world.wait_for_next_poll("GET", "/git/matching-refs/tags/v").await;
+    }
+    let last = world.github.requests().matching("GET", "/git/matching-refs/tags/v");
+    assert_eq!(last.iter().rev().find_map(|seen| seen.status), Some(304));
+    world.expect_runs(&["1 ci pushed 1", "2 cd deployed 1", "3 ci pushed 2", "4 cd deployed 2"]).await;
+
+    // The newest tag is moved.
+    world.repo.tag("v1.10.0", &three).await;
+    world.expect_serving("hello three").await;
+    world.expect_mail("3 deployed").await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}

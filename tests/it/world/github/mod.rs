@@ -7,6 +7,7 @@ mod answers;
 mod compare;
 mod rest;
 mod smart_http;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

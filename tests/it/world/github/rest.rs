@@ -17,6 +17,7 @@ use super::answers;
 use crate::world::answer;
 use crate::world::github::account::Access;
 use crate::world::github::compare;
+use crate::world::github::tags;
 use crate::world::repository::git;
 
 const MAX_DESCRIPTION: usize = 140;
@@ -54,6 +55,10 @@ pub async fn answer(shared: &Arc<Shared>, number: usize, path: &str, request: Re
     if let Some(reference) = rest.strip_prefix("/commits/").filter(|_| is_read) {
         let wants_sha = header(&parts.headers, "accept").is_some_and(|all| all.contains("vnd.github.sha"));
         return commit(&name, &directory, reference, wants_sha, if_none_match).await;
+    }
+    if let Some(beginning) = rest.strip_prefix("/git/matching-refs/tags/").filter(|_| is_read) {
+        let query = parts.uri.query().unwrap_or_default();
+        return tags::answer(&name, &directory, beginning, query, if_none_match).await;
     }
     if let Some(basehead) = rest.strip_prefix("/compare/").filter(|_| is_read) {
         return compare::answer(&name, &directory, basehead, if_none_match).await;

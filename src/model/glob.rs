@@ -64,6 +64,14 @@ pub fn any_matches(globs: &[Glob], name: &str) -> bool {
     globs.iter().rev().find(|glob| glob.matches(name)).is_some_and(|glob| !glob.takes_out)
 }
 
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Glob {}
+
 impl fmt::Display for Glob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
