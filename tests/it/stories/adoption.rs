@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::world::app::APP_PORT;
 use crate::world::app::App;
 use crate::world::app::BASE_IMAGE;
+use crate::world::assertions::in_one_line;
 use crate::world::standing::Standing;
 
 fn page(text: &str) -> App {
@@ -38,10 +39,6 @@ async fn made_as(world: &World, container: &str) -> Value {
     let mut config = inspected["HostConfig"].clone();
     config["RestartPolicy"] = Value::Null;
     serde_json::json!([inspected["Id"], inspected["Config"], config, inspected["Created"]])
-}
-
-fn in_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]

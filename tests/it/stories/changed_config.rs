@@ -10,6 +10,7 @@ use crate::world::World;
 use crate::world::agent::RunningAgent;
 use crate::world::app::APP_PORT;
 use crate::world::app::App;
+use crate::world::assertions::in_one_line;
 use crate::world::port::ReservedPort;
 use crate::world::standing::Standing;
 
@@ -91,7 +92,7 @@ async fn a_change_that_does_not_hold_is_undone_and_waits_for_the_next_change() {
     let mail = world.expect_mail("1 rolled back: 1 is running again").await;
 
     assert!(mail.text.contains("told to break"), "{}", mail.text);
-    let text = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = in_one_line(&mail.text);
     assert!(text.contains("until the configuration is changed again"), "{text}");
     world.expect_back(&one).await;
     world.expect_serving("hello one").await;

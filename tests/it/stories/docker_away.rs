@@ -6,6 +6,7 @@ use crate::world::World;
 use crate::world::agent::RunningAgent;
 use crate::world::app::App;
 use crate::world::assertions::eventually;
+use crate::world::assertions::in_one_line;
 use crate::world::engine::PrivateEngine;
 use crate::world::registry::Fault;
 use crate::world::standing::Standing;
@@ -199,7 +200,7 @@ async fn nothing_holds_and_the_mail_says_what_was_tried() {
     world.engine.docker(&["exec", world.project(), "touch", "/sick"]).await.unwrap();
 
     let mail = world.expect_mail("DOWN: 2 failed and 1 did not come back").await;
-    let text = mail.text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = in_one_line(&mail.text);
     assert!(text.contains("its image is gone from this machine"), "{text}");
     // A service that is ill is more than none. It is told of once, and what held before is tried again.
     world.expect_mail("1 not deployed, pull failed: 2 keeps running").await;

@@ -7,6 +7,7 @@ use crate::world::World;
 use crate::world::app::APP_PORT;
 use crate::world::app::App;
 use crate::world::app::BASE_IMAGE;
+use crate::world::assertions::in_one_line;
 use crate::world::standing::Standing;
 
 /// A world where 1 is to be deployed for the first time.
@@ -25,7 +26,7 @@ async fn is_refused_because_of(world: &World, holder: &str) {
     let mail = world.expect_mail("1 not deployed, swap failed: nothing is running").await;
     let named = format!("port {} of this machine is held by {holder}", world.port());
     for text in [mail.text, world.log_of(1).await] {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = in_one_line(&text);
         assert!(text.contains(&named), "{text}");
     }
 }

@@ -4,14 +4,10 @@
 use crate::world::World;
 use crate::world::app::App;
 use crate::world::assertions::eventually;
+use crate::world::assertions::in_one_line;
 
 fn page(text: &str) -> App {
     App::Page(text.to_owned())
-}
-
-/// What a mail or a log says, whatever its lines are broken at.
-fn on_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// These words stand in the text, one behind the other.
@@ -68,7 +64,7 @@ async fn older_releases_are_tried_in_turn_newest_first_until_one_holds() {
     world.expect_runs(&runs).await;
     let mail = world.expect_mail("4 rolled back: 1 is running again").await;
     let tried = ["its container is gone", "; then 3 (", "gone from this machine", "; then 2 (", "network"];
-    expect_in_order(&on_one_line(&mail.text), &[&tried[..], &["; so 1 (", "was made anew"]].concat());
+    expect_in_order(&in_one_line(&mail.text), &[&tried[..], &["; so 1 (", "was made anew"]].concat());
     let status = world.agent.status_json().await;
     assert_eq!(status["projects"][0]["current"]["tag"], "1");
     let one = world.standing().await;
@@ -110,7 +106,7 @@ async fn what_fell_ill_in_its_watch_stays_until_an_older_release_has_proven_itse
     let mail = world.expect_mail("3 rolled back: 1 is running again").await;
     let tried =
         ["HEALTHCHECK says unhealthy", "; then 2 (", "not proven within", "; so 1 (", "was made anew"];
-    expect_in_order(&on_one_line(&mail.text), &tried);
+    expect_in_order(&in_one_line(&mail.text), &tried);
     world.expect_serving("hello one").await;
     let runs = ["1 cd deployed 1", "2 cd deployed 2", "3 cd deployed 3", "4 cd rolled-back at prove 3"];
     world.expect_runs(&runs).await;

@@ -159,6 +159,11 @@ async fn wait_for_next(requests: &RequestLog, method: &str, path_part: &str) {
     }
 }
 
+/// What a mail or a log says, whatever its lines are broken at.
+pub fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Tries until it is so; the last failure if it never is.
 pub async fn eventually<E: Into<String>>(
     mut attempt: impl AsyncFnMut() -> Result<(), E>,
