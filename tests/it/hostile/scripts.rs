@@ -105,12 +105,10 @@ fn curious(world: &World, parents: &str) -> String {
         "{{ env; for p in {parents}; do cat /proc/$p/environ /proc/$p/cmdline; done; mount; \
          find / -xdev -name docker.sock; cat {secrets}/*; }} 2>/dev/null | tr '\\0' '\\n' | rev\n\
          echo stolen > {outside}\n\
-         echo world-{prefix} > /proc/sys/kernel/hostname\n\
-         mount -t tmpfs none /mnt\n\
+         echo stolen > ../../../outside\n\
          echo looked around\n",
         secrets = world.agent.config_file().parent().unwrap().display(),
         outside = outside.display(),
-        prefix = world.prefix(),
     )
 }
 
@@ -118,7 +116,8 @@ fn curious(world: &World, parents: &str) -> String {
 async fn a_test_in_a_container_sees_no_secret_and_leaves_no_mark() {
     let (world, canaries) = hostile().await;
     let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    commit_tests(&world, &curious(&world, "[0-9]*")).await;
+    let harmful = "echo owned > /proc/sys/kernel/hostname; mount -t tmpfs none /mnt\n";
+    commit_tests(&world, &format!("{harmful}{}", curious(&world, "[0-9]*"))).await;
 
     world.agent.once().await.expect_success();
 
@@ -132,18 +131,20 @@ async fn a_test_in_a_container_sees_no_secret_and_leaves_no_mark() {
 }
 
 #[tokio::test]
-async fn a_test_on_the_host_finds_no_secret_at_its_parent() {
+async fn a_test_on_the_host_finds_no_secret_at_its_parent_and_in_no_folder() {
     let (world, canaries) = hostile().await;
     world.agent.set("/projects/0/test/in", json!("host"));
-    let look = "{ env; cat /proc/$PPID/environ /proc/$PPID/cmdline; ls -l /proc/$PPID/fd; } 2>/dev/null \
-                | tr '\\0' '\\n' | rev\necho looked around";
-    world.agent.set("/projects/0/test/commands", json!([look]));
-    world.repo.commit_page("hello host").await;
+    commit_tests(&world, &curious(&world, "$PPID")).await;
 
     world.agent.once().await.expect_success();
 
     world.expect_mail("1 deployed").await;
-    assert!(world.log_of(1).await.contains("| looked around"));
-    canaries.expect_nowhere(&world).await;
+    let log = world.log_of(1).await;
+    assert!(log.contains("| looked around"), "{log}");
+    // Where the kernel cannot fence it in, a test on the host is as mighty as the agent, and the log says so.
+    if log.contains("Landlock holds") {
+        assert!(!world.folder().join("outside").exists());
+        canaries.expect_nowhere(&world).await;
+    }
     world.end().await;
 }
