@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use homeport::clients::git::Git;
 use homeport::clients::git::GitError;
+use homeport::model::Blame;
 use homeport::model::CommitSha;
 use homeport::model::Followed;
 use secrecy::SecretString;
@@ -470,7 +471,8 @@ async fn a_tree_that_reaches_for_dot_git_or_out_of_itself_is_refused() {
         let sha = server.push();
         let board = Board::new(&server.url);
         let error = board.checkout(&sha).await.unwrap_err();
-        assert!(matches!(error, GitError::Failed { .. }), "{path}: {error}");
+        assert!(matches!(error, GitError::Refused { .. }), "{path}: {error}");
+        assert_eq!(error.blame(), Blame::Commit);
         assert!(!board.tree().exists());
         assert!(!board.folder.path().join("escaped").exists());
     }

@@ -17,6 +17,8 @@ const LONGEST_MESSAGE: usize = 400;
 
 const NO_SPACE: &[&str] = &["no space left on device", "disk quota exceeded"];
 const REFUSAL_OF_COMMIT: &[&str] = &["not our ref", "unadvertised object", "couldn't find remote ref"];
+/// Of git's check of what arrives (`fsckObjects`), and of its check of paths before a file is written.
+const REFUSED_CONTENT: &[&str] = &["fsck error", "error: invalid path"];
 const DENIED: &[&str] = &[
     "authentication failed",
     "could not read username",
@@ -79,6 +81,13 @@ pub enum GitError {
         /// The commit.
         sha: CommitSha,
     },
+    /// The commit holds what git takes from nobody: names that reach for `.git` or out of the tree, submodules that are
+    /// options.
+    #[error("git refuses what the commit holds: {message}")]
+    Refused {
+        /// git's own words.
+        message: String,
+    },
     /// A submodule is not what it must be.
     #[error("the submodule `{path}` {reason}")]
     Submodule {
@@ -125,14 +134,14 @@ pub enum GitError {
 
 impl GitError {
     /// Whose fault it is: what a commit names and nobody has is its own.
-    pub const fn blame(&self) -> Blame {
+    pub fn blame(&self) -> Blame {
         match self {
-            Self::Submodule { .. } => Blame::Commit,
+            Self::Refused { .. } | Self::Submodule { .. } => Blame::Commit,
+            Self::InSubmodule { source, .. } => source.blame(),
             Self::Denied { .. }
             | Self::NotFound { .. }
             | Self::Unreachable { .. }
             | Self::CommitGone { .. }
-            | Self::InSubmodule { .. }
             | Self::NoSpace { .. }
             | Self::TimedOut { .. }
             | Self::NotInstalled { .. }
@@ -181,6 +190,9 @@ pub(super) fn failure(
         return GitError::Unreachable { repository, message };
     }
     let message = essence(ended);
+    if contains_any(&words, REFUSED_CONTENT) {
+        return GitError::Refused { message };
+    }
     if contains_any(&words, UNREACHABLE) {
         return GitError::Unreachable { repository, message };
     }

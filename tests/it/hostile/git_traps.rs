@@ -132,6 +132,8 @@ async fn submodules_that_are_options_of_git_fail_the_checkout() {
         let reason = run.reason.unwrap_or_default();
         assert!(reason.contains("gitmodules"), "{sin}: {reason}");
     }
+    // It was judged: nothing is tried again.
+    world.agent.once().await.expect_success();
     assert!(!mark(&world).exists(), "something that the repository brought along was run");
     world.expect_nothing_deployed().await;
     world.expect_mail("checkout failed").await;
