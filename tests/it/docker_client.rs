@@ -134,10 +134,10 @@ async fn a_build_that_is_a_test_may_be_without_a_network() {
     bed.image("").await;
     for builder in [Builder::BuildKit, Builder::Classic] {
         for has_network in [true, false] {
-            // Each has a line of its own, since what one has built the other takes from the cache.
+            // Each has a line of its own, since what one has built another takes from the cache, in another run too.
             let base = bed.image_in("docker.io", "built");
             let script =
-                format!(": {has_network}; ls /sys/class/net; cat /sys/fs/cgroup/cpu/cpu.shares || :");
+                format!(": {base} {has_network}; ls /sys/class/net; cat /sys/fs/cgroup/cpu/cpu.shares || :");
             let dockerfile = format!("FROM {base}\nRUN [\"sh\", \"-c\", \"{script}\"]\n");
             fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
