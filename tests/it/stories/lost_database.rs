@@ -157,6 +157,13 @@ async fn a_deployment_that_was_cut_and_forgotten_ends_with_the_proven_version_al
         all => Err(format!("{all:?}")),
     });
     running.await.unwrap();
+    // The log is all that will be known of it.
+    let is_of_proving = |line: &str| line.get(25..33).is_some_and(|stage| stage.trim_end() == "prove");
+    let told = eventually(async || match world.log_of(4).await {
+        log if log.lines().any(is_of_proving) => Ok(()),
+        log => Err(log),
+    });
+    told.await.unwrap();
     agent.kill().await;
     remove_database(&world);
     // Only the start is looked at: without Docker Hub nothing is found due again.
