@@ -36,9 +36,10 @@ use crate::kill_matrix::table::Table;
 use crate::world::Options;
 use crate::world::World;
 
-/// In the ordinary suite: how many points of a part, and in how many scenarios Docker dies too.
+/// In the ordinary suite: how many points of a part, and in how many scenarios the agent dies, and Docker too.
 const SAMPLE: usize = 1;
-const SAMPLE_OF_POWER_CUTS: usize = 2;
+const SAMPLE_OF_KILLS: usize = 3;
+const SAMPLE_OF_POWER_CUTS: usize = 1;
 
 /// What is asked for.
 struct Plan {
@@ -110,9 +111,15 @@ impl Plan {
         parts.retain(|part| part.name().contains(&self.only));
         if !self.is_whole && self.only.is_empty() {
             let first = self.seed % Scenario::ALL.len() as u64;
-            let mut scenarios = Scenario::ALL.into_iter().cycle().skip(first as usize);
-            let chosen: Vec<_> = scenarios.by_ref().take(SAMPLE_OF_POWER_CUTS).collect();
-            parts.retain(|part| part.victim == Victim::Agent || chosen.contains(&part.scenario));
+            let scenarios = Scenario::ALL.into_iter().cycle().skip(first as usize);
+            let chosen: Vec<_> = scenarios.take(SAMPLE_OF_KILLS).collect();
+            parts.retain(|part| {
+                let most = match part.victim {
+                    Victim::Agent => SAMPLE_OF_KILLS,
+                    Victim::Everything => SAMPLE_OF_POWER_CUTS,
+                };
+                chosen.iter().take(most).any(|scenario| *scenario == part.scenario)
+            });
         }
         parts
     }
