@@ -192,7 +192,7 @@ async fn github_fails_as_it_is_told() {
     let world = World::start().await;
     let sha = world.repo.commit_page("one").await;
     let path = commits(&world, "heads/main");
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(500)).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build().unwrap();
     let get = async || {
         let answer = client.get(format!("{}{path}", world.github.url())).send().await?;
         let status = answer.status().as_u16();

@@ -124,7 +124,7 @@ async fn the_scripted_server_fails_as_it_is_told() {
             AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(host).port(server.address().port());
         let credentials = Credentials::new(USERNAME.to_owned(), PASSWORD.to_owned());
         let client = builder.credentials(credentials).build();
-        tokio::time::timeout(Duration::from_millis(500), client.send(message("x"))).await
+        tokio::time::timeout(Duration::from_secs(3), client.send(message("x"))).await
     };
     send().await.unwrap().unwrap();
     assert_eq!(server.taken().len(), 1);

@@ -116,7 +116,7 @@ async fn the_hub_checks_logins_and_fails_as_it_is_told() {
     world.hub.make_private(&world.image());
     assert_eq!(list(&world, "").await.0, 404, "private");
 
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(500)).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build().unwrap();
     let log_in = async |secret: &str| {
         let body = json!({"identifier": "me", "secret": secret}).to_string();
         client.post(format!("{}/v2/auth/token", world.hub.url())).body(body).send().await.unwrap()
