@@ -107,7 +107,11 @@ async fn look_at(
     if verdict.map_err(store_failure)?.is_some() {
         return Ok(NewCommit { sha, facts: CommitFacts::default() });
     }
-    let commit = clients.github.commit(&source.repository, &sha).await.map_err(github_failure)?;
+    let commit = match clients.github.commit(&source.repository, &sha).await {
+        // It holds a changed file with it, which may be long. What is not known speaks for a run.
+        Err(GitHubError::TooLong { .. }) => return Ok(NewCommit { sha, facts: CommitFacts::default() }),
+        commit => commit.map_err(github_failure)?,
+    };
     let is_filtered = match &source.files {
         FileFilter::All => false,
         FileFilter::Only(_) | FileFilter::AllBut(_) => commit.skip.is_none(),
