@@ -175,9 +175,7 @@ impl GitHub {
         let what = format!("commit {} of `{repository}`", sha.short());
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
-        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
-            .await
-            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        let answer = self.ask_in_time(&path, &Question::Get(&headers)).await?;
         match answer.status {
             StatusCode::OK => answer::commit(&answer.body, sha, &what),
             _ => Err(self.refused(&answer, repository, &what)),
@@ -197,9 +195,7 @@ impl GitHub {
         let what = format!("commit {prefix} of `{repository}`");
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(SHA_ALONE));
-        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
-            .await
-            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        let answer = self.ask_in_time(&path, &Question::Get(&headers)).await?;
         match answer.status {
             // A branch or a tag may be called like the digits of a commit.
             StatusCode::OK => match answer::head(&answer.body, None, &what)? {
@@ -209,6 +205,13 @@ impl GitHub {
             StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
             _ => Err(self.refused(&answer, repository, &what)),
         }
+    }
+
+    /// Asks one question, which must be answered within the limit.
+    async fn ask_in_time(&self, path: &str, question: &Question<'_>) -> Result<Answer, GitHubError> {
+        Clock::within(self.limit, self.ask(path, question))
+            .await
+            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))
     }
 
     /// Asks, and follows redirects that stay on GitHub's own address.

@@ -6,7 +6,6 @@ use http::StatusCode;
 use http::header::ACCEPT;
 use serde::Deserialize;
 
-use crate::clients::clock::Clock;
 use crate::clients::github::GitHub;
 use crate::clients::github::GitHubError;
 use crate::clients::github::Question;
@@ -49,10 +48,7 @@ impl GitHub {
         let what = format!("the changes from {} to {} of `{repository}`", base.short(), head.short());
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/vnd.github+json"));
-        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
-            .await
-            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())));
-        let answer = match answer {
+        let answer = match self.ask_in_time(&path, &Question::Get(&headers)).await {
             // It holds the changes themselves, which may be long.
             Err(GitHubError::TooLong { .. }) => return Ok(Changed::Unknown),
             answer => answer?,

@@ -4,7 +4,6 @@ use http::StatusCode;
 use serde::Serialize;
 use url::Url;
 
-use crate::clients::clock::Clock;
 use crate::clients::github::GitHub;
 use crate::clients::github::GitHubError;
 use crate::clients::github::Question;
@@ -42,9 +41,7 @@ impl GitHub {
         let body = serde_json::to_value(&body)
             .map_err(|_| error::malformed(&path, "cannot be asked for in JSON"))?;
         let effect = Effect::begin("github", "set-status");
-        let answer = Clock::within(self.limit, self.ask(&path, &Question::Post(&body)))
-            .await
-            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        let answer = self.ask_in_time(&path, &Question::Post(&body)).await?;
         effect.end();
         match answer.status {
             StatusCode::CREATED | StatusCode::OK => Ok(()),

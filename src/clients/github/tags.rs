@@ -129,9 +129,7 @@ impl GitHub {
         let what = format!("tag `{tag}` of `{repository}`");
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(SHA_ALONE));
-        let answer = Clock::within(self.limit, self.ask(&path, &Question::Get(&headers)))
-            .await
-            .unwrap_or_else(|slow| Err(self.unreachable(slow.into())))?;
+        let answer = self.ask_in_time(&path, &Question::Get(&headers)).await?;
         match answer.status {
             StatusCode::OK => match answer::head(&answer.body, None, &what)? {
                 Head::At(sha) => Ok(sha),

@@ -144,6 +144,20 @@ async fn submodules_that_are_options_of_git_fail_the_checkout() {
 }
 
 #[tokio::test]
+async fn a_commit_of_which_github_says_more_than_is_read_is_run_all_the_same() {
+    let (world, canaries) = hostile().await;
+    let message = format!("Say much\n\n{}", "and more of it\n".repeat(400_000));
+    world.repo.commit_changes("main", &app("hello talker"), &message).await;
+
+    world.agent.once().await.expect_success();
+
+    world.expect_serving("hello talker").await;
+    world.expect_mail("1 deployed").await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_branch_that_is_an_option_is_refused() {
     let world = World::start().await;
     let sha = world.repo.commit_page("hello option").await;

@@ -18,6 +18,7 @@ use crate::hostile::once_measured;
 use crate::hostile::sized;
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::canaries::Canaries;
 use crate::world::repository::scrubbed_git;
 use crate::world::small_disk::SmallDisk;
 
@@ -62,6 +63,21 @@ fn letters(stream: &mut ChildStdin, path: &str, size: u64) -> io::Result<()> {
     writeln!(stream)
 }
 
+/// It is run, in little memory, and leaves nothing behind.
+async fn expect_through(world: World, canaries: Canaries, what: &str) {
+    let started = Instant::now();
+    let (finished, memory) = once_measured(&world).await;
+
+    eprintln!("{what}: {:?}, {memory} MiB of memory", started.elapsed());
+    finished.expect_success();
+    world.expect_serving("hello large").await;
+    world.expect_mail("1 deployed").await;
+    assert!(memory < 64, "the agent held {memory} MiB");
+    expect_no_trees(&world).await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_tree_of_very_many_files_goes_through() {
     let (world, canaries) = hostile().await;
@@ -75,17 +91,7 @@ async fn a_tree_of_very_many_files_goes_through() {
     let counted = format!("test $(find flat deep -type f | wc -l) = {count}");
     world.agent.set("/projects/0/test", json!({"in": {"image": "hp-base:1"}, "commands": [counted]}));
 
-    let started = Instant::now();
-    let (finished, memory) = once_measured(&world).await;
-
-    eprintln!("{count} files: {:?}, {memory} MiB of memory", started.elapsed());
-    finished.expect_success();
-    world.expect_serving("hello large").await;
-    world.expect_mail("1 deployed").await;
-    assert!(memory < 64, "the agent held {memory} MiB");
-    expect_no_trees(&world).await;
-    canaries.expect_nowhere(&world).await;
-    world.end().await;
+    expect_through(world, canaries, &format!("{count} files")).await;
 }
 
 #[tokio::test]
@@ -96,17 +102,7 @@ async fn a_large_file_goes_through_in_little_memory() {
     let measured = format!("test $(stat -c %s large) = {size}");
     world.agent.set("/projects/0/test", json!({"in": {"image": "hp-base:1"}, "commands": [measured]}));
 
-    let started = Instant::now();
-    let (finished, memory) = once_measured(&world).await;
-
-    eprintln!("{} MiB: {:?}, {memory} MiB of memory", size / MIB, started.elapsed());
-    finished.expect_success();
-    world.expect_serving("hello large").await;
-    world.expect_mail("1 deployed").await;
-    assert!(memory < 64, "the agent held {memory} MiB");
-    expect_no_trees(&world).await;
-    canaries.expect_nowhere(&world).await;
-    world.end().await;
+    expect_through(world, canaries, &format!("{} MiB", size / MIB)).await;
 }
 
 #[tokio::test]
