@@ -1,5 +1,5 @@
-//! The images that are no way back any more, and caches that nobody uses: cleared away after a run, and once after a start, since a run whose process
-//! was killed at its end leaves that to the next one.
+//! The images that are no way back any more, and caches that nobody uses: cleared away after a run, and once after a
+//! start, since a run whose process was killed at its end leaves that to the next one.
 
 use std::sync::Arc;
 
@@ -46,10 +46,7 @@ impl Agent {
                 Err(error) => slog::warn!(journal, "cannot remove unused caches: {error:#}"),
             }
         };
-        match self.life {
-            Life::Service => drop(tokio::spawn(clearing)),
-            Life::OnePass => clearing.await,
-        }
+        self.aside(clearing).await;
     }
 
     async fn clear_images(&mut self, name: &ProjectName) {
@@ -64,9 +61,13 @@ impl Agent {
                 Err(error) => slog::warn!(journal, "{}: cannot remove old images: {error:#}", settings.name),
             }
         };
+        self.aside(clearing).await;
+    }
+
+    /// Beside everything else in the service; a pass waits, since nothing goes on behind its end.
+    async fn aside(&self, clearing: impl Future<Output = ()> + Send + 'static) {
         match self.life {
             Life::Service => drop(tokio::spawn(clearing)),
-            // Nothing goes on behind the end of a pass.
             Life::OnePass => clearing.await,
         }
     }

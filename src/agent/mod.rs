@@ -1,12 +1,12 @@
 //! The agent: one loop over one closed enum of events, one at a time. Slow work (polls, runs, mail) goes on
 //! in tasks of its own that end in an event.
 //!
-//! `polls` asks the sources, at the pace of `pace`, and decides what is due, for commits in `commits`; `runs` starts what is due and
-//! takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
-//! deployments, `wellbeing` after older ones, and `images` clears away what is no way back; `orders` does what the owner
-//! asks for, `errands` what has to be asked first, `trigger` runs the commit that was asked for, and `plan` only says what
-//! would be done; `statuses` tells GitHub about
-//! commits; `upkeep` sends mail, pings and applies a changed configuration.
+//! `polls` asks the sources, at the pace of `pace`, and decides what is due, for commits in `commits`; `runs` starts
+//! what is due and takes in how it ended; `start` takes up what an earlier process left; `watch` looks after fresh
+//! deployments, `wellbeing` after older ones, and `images` clears away what is no way back; `orders` does what the
+//! owner asks for, `errands` what has to be asked first, `trigger` runs the commit that was asked for, and `plan` only
+//! says what would be done; `statuses` tells GitHub about commits; `upkeep` sends mail, pings and applies a changed
+//! configuration.
 
 mod ask;
 mod commits;
