@@ -68,15 +68,14 @@ async fn a_push_cut_off_after_the_registry_took_it_is_never_repeated_under_its_n
     let world = World::start().await;
     is_tried_again_under_the_next_number(&world, |world| {
         world.registry.fault_next(1, Fault::CutAfterManifest);
+        // Listed, 2 might be deployed before the next run begins, which would then take it up.
+        world.hub.hide(&world.image(), "2");
     })
     .await;
     // The registry has 2, and whether it had it nobody could say: 2 stays what it is.
     world.expect_tags(&["1", "2", "3"]).await;
     assert_eq!(world.registry.count_pushes(&world.image(), "2"), 1);
-    world.expect_mail("3 deployed").await;
-    // Docker Hub lists 2, so it may have been deployed on the way to 3, and each of the two may be what tells that the
-    // push is mended.
-    world.mail.mark_all_read();
+    world.expect_mail("FIXED: 3 deployed").await;
     world.end().await;
 }
 

@@ -84,6 +84,7 @@ struct State {
     lag: Lag,
     page_size: Option<usize>,
     added: Vec<(String, ListedTag)>,
+    hidden: Vec<(String, String)>,
     altered: Vec<(String, String, Alteration)>,
     left_out: HashMap<(String, String, String), u32>,
     shown: HashMap<(String, String), ListedTag>,
@@ -96,6 +97,7 @@ impl Index {
             lag: Lag::None,
             page_size: None,
             added: Vec::new(),
+            hidden: Vec::new(),
             altered: Vec::new(),
             left_out: HashMap::new(),
             shown: HashMap::new(),
@@ -115,6 +117,11 @@ impl Index {
     /// See [`super::Hub::add_tag`].
     pub fn add(&self, name: &str, tag: ListedTag) {
         self.0.lock().unwrap().added.push((name.to_owned(), tag));
+    }
+
+    /// See [`super::Hub::hide`].
+    pub fn hide(&self, name: &str, tag: &str) {
+        self.0.lock().unwrap().hidden.push((name.to_owned(), tag.to_owned()));
     }
 
     /// See [`super::Hub::alter_tag`].
@@ -157,6 +164,9 @@ impl Index {
         for (image, altered, change) in &state.altered {
             tags.iter_mut().filter(|tag| image == name && tag.name == *altered).for_each(change);
         }
+        let is_hidden =
+            |tag: &ListedTag| state.hidden.iter().any(|(image, hidden)| image == name && tag.name == *hidden);
+        tags.retain(|tag| !is_hidden(tag));
         tags.sort_by_key(|tag| Reverse(tag.pushed));
         tags
     }

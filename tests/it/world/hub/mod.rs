@@ -157,6 +157,11 @@ impl Hub {
         self.shared.index.add(name, tag);
     }
 
+    /// Never lists a tag, whatever the registry holds.
+    pub fn hide(&self, name: &str, tag: &str) {
+        self.shared.index.hide(name, tag);
+    }
+
     /// Changes how a tag is listed: without digest, without images, for other platforms …
     pub fn alter_tag(&self, name: &str, tag: &str, change: impl Fn(&mut ListedTag) + Send + 'static) {
         self.shared.index.alter(name, tag, change);
