@@ -15,6 +15,11 @@ impl Figures {
         Self { sorted: durations }
     }
 
+    /// What 99 of 100 do not exceed, in milliseconds.
+    pub fn p99(&self) -> f64 {
+        ms(self.sorted[(self.sorted.len() * 99).div_ceil(100) - 1])
+    }
+
     /// The middle one, in milliseconds.
     pub fn median(&self) -> f64 {
         let middle = self.sorted.len() / 2;

@@ -1,22 +1,27 @@
-//! `./scripts/bench`: what the release binary costs, measured in the simulated world on real Docker, how long a
-//! service is away in a swap, beside a bare `docker stop` and `docker start`, and how soon what goes wrong is
-//! noticed. Takes the path of the binary;
-//! prints one table. It judges nothing: a slow or busy machine makes other figures, and only the ratios of one
-//! run say something.
+//! `./scripts/bench`: what the release binary costs, measured in the simulated world on real Docker: at rest, in a
+//! swap beside a bare `docker stop` and `docker start`, when something goes wrong, and in a commit's whole way beside
+//! the same commands by hand. Takes the path of the binary; prints one table. It judges nothing: a slow or busy
+//! machine makes other figures, and only the ratios of one run say something.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_image;
 mod bare;
+mod docker_client;
 mod figures;
+mod flood;
 mod gap;
 mod idle;
+mod large_context;
 mod moment;
+mod neighbour;
 mod process;
 mod ready;
 mod recovery;
 mod socket;
 mod table;
 mod visitor;
+mod watched;
+mod whole_way;
 #[path = "../../tests/it/world/mod.rs"]
 mod world;
 
@@ -25,6 +30,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::ValueEnum;
 
 use crate::table::Row;
 use crate::table::Table;
@@ -41,9 +47,12 @@ struct Arguments {
     /// The release binary.
     #[arg(long)]
     binary: PathBuf,
-    /// Watch the idle agent for 10 seconds instead of 60.
+    /// Less of everything that is long or large: 10 seconds of idling, a tree of 200 MB, one of each kind.
     #[arg(long)]
     quick: bool,
+    /// Measure these parts alone.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// How many swaps of each kind are compared.
     #[arg(long, default_value_t = 9)]
     swaps: u32,
@@ -56,37 +65,105 @@ struct Arguments {
     /// How many power cuts there are.
     #[arg(long, default_value_t = 5)]
     power_cuts: u32,
+    /// How many commits go their whole way by homeport and by a script.
+    #[arg(long, default_value_t = 7)]
+    commits: u32,
+}
+
+/// What is measured together, in a world of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The agent at rest, its swaps, and images that exit at once.
+    Service,
+    /// Power cuts.
+    Recovery,
+    /// A commit's whole way beside a shell script.
+    WholeWay,
+    /// A tree of 1 GB.
+    LargeContext,
+    /// A test that prints 1 GB.
+    Flood,
+    /// A service beside tests and builds.
+    Neighbour,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    arguments.binary = arguments.binary.canonicalize().expect("find the release binary: build it first");
+    let mut table = Table::new();
+    for part in Part::value_variants() {
+        if arguments.only.is_empty() || arguments.only.contains(part) {
+            measure(*part, &arguments, &mut table).await;
+        }
+    }
+    print!("{table}");
+}
+
+async fn measure(part: Part, arguments: &Arguments, table: &mut Table) {
+    let binary = &arguments.binary;
+    let gigabyte = if arguments.quick { 200 } else { 1000 };
+    match part {
+        Part::Service => service(arguments, table).await,
+        Part::Recovery => {
+            tell(&format!("{} power cuts", arguments.power_cuts));
+            recovery::measure(binary, arguments.power_cuts).await.report(table);
+        }
+        Part::WholeWay => {
+            tell(&format!("{} commits on their whole way, and as many by a script", arguments.commits));
+            let world = world_of(binary).await;
+            whole_way::measure(&world, arguments.commits).await.report(table);
+            world.end().await;
+        }
+        Part::LargeContext => {
+            tell(&format!("trees of {gigabyte} MB"));
+            let world = world_of(binary).await;
+            let rounds = if arguments.quick { 1 } else { 3 };
+            large_context::measure(&world, gigabyte, rounds).await.report(table);
+            world.end().await;
+        }
+        Part::Flood => {
+            tell(&format!("a test that prints {gigabyte} MB"));
+            let world = world_of(binary).await;
+            flood::measure(&world, gigabyte as u64 * 1_000_000).await.report(table);
+            world.end().await;
+        }
+        Part::Neighbour => {
+            tell("a service beside tests and builds");
+            let world = world_of(binary).await;
+            let each = Duration::from_secs(if arguments.quick { 5 } else { 15 });
+            neighbour::measure(&world, each).await.report(table);
+            world.end().await;
+        }
+    }
+}
+
+async fn world_of(binary: &Path) -> World {
+    World::start_with(Options { binary: Some(binary.to_owned()), ..Options::default() }).await
+}
+
+async fn service(arguments: &Arguments, table: &mut Table) {
+    let binary = &arguments.binary;
     let window = Duration::from_secs(if arguments.quick { 10 } else { 60 });
-    let binary = arguments.binary.canonicalize().expect("find the release binary: build it first");
-    let world = World::start_with(Options { binary: Some(binary.clone()), ..Options::default() }).await;
+    let world = world_of(binary).await;
     if Path::new(SYSTEM_CERTIFICATES).exists() {
         world.agent.env("SSL_CERT_FILE", SYSTEM_CERTIFICATES);
     }
-
-    let mut table = Table::new();
     tell("a first deployment");
     deploy_first(&world).await;
     tell(&format!("{} starts", arguments.starts));
-    let ready = ready::measure(&binary, &world, arguments.starts);
+    let ready = ready::measure(binary, &world, arguments.starts);
     tell(&format!("{} s of idling", window.as_secs()));
-    idle::measure(&world, window).await.report(&mut table);
-    let size = std::fs::metadata(&binary).expect("look at the release binary").len();
+    idle::measure(&world, window).await.report(table);
+    let size = std::fs::metadata(binary).expect("look at the release binary").len();
     table.add(Row::of("release binary", megabytes(size)).aim_at_most(megabytes(9_000_000), size, 9_000_000));
-    ready.report(&mut table);
+    ready.report(table);
     tell(&format!("{} swaps of each kind", arguments.swaps));
-    gap::measure(&world, arguments.swaps).await.report(&mut table);
+    gap::measure(&world, arguments.swaps).await.report(table);
     tell(&format!("{} images that exit at once", arguments.bad_images));
     let page = format!("<{}>", arguments.swaps);
-    bad_image::measure(&world, arguments.bad_images, arguments.swaps + 2, &page).await.report(&mut table);
+    bad_image::measure(&world, arguments.bad_images, arguments.swaps + 2, &page).await.report(table);
     world.end().await;
-    tell(&format!("{} power cuts", arguments.power_cuts));
-    recovery::measure(&binary, arguments.power_cuts).await.report(&mut table);
-    print!("{table}");
 }
 
 /// One whole way from a commit to a deployment, so that what is measured has a history.

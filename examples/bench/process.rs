@@ -15,9 +15,18 @@ pub struct Memory {
 
 /// Reads `/proc/PID/smaps_rollup`.
 pub fn memory(pid: u32) -> Memory {
-    let text = read(pid, "smaps_rollup");
-    let bytes = |key: &str| field(&text, key) * 1024;
-    Memory { pss: bytes("Pss:"), rss: bytes("Rss:"), anonymous: bytes("Anonymous:") }
+    in_rollup(&read(pid, "smaps_rollup")).expect("a running process has memory")
+}
+
+/// The same of a process that may have ended.
+pub fn memory_of_any(pid: u32) -> Option<Memory> {
+    in_rollup(&std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?)
+}
+
+fn in_rollup(text: &str) -> Option<Memory> {
+    // Of a process that is about to be gone the file is empty.
+    let bytes = |key: &str| text.contains(key).then(|| field(text, key) * 1024);
+    Some(Memory { pss: bytes("Pss:")?, rss: bytes("Rss:")?, anonymous: bytes("Anonymous:")? })
 }
 
 /// User and system time of all its threads so far, in steps of 10 ms.

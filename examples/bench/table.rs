@@ -43,6 +43,11 @@ impl Row {
         Self { aim: "0".to_owned(), ..self }
     }
 
+    /// How much of an aim the figure takes, where that is said beside.
+    pub fn ratio(self, aim: impl fmt::Display, ratio: f64) -> Self {
+        Self { aim: format!("<= {aim}"), ratio: format!("{ratio:.2}"), ..self }
+    }
+
     /// The figure is a ratio itself, and should be at most this.
     pub fn ratio_at_most(self, ratio: f64, most: f64) -> Self {
         Self { aim: format!("<= {most}"), ratio: format!("{:.2}", ratio / most), ..self }

@@ -56,8 +56,7 @@ async fn an_order_in_the_midst_of_a_deployment_is_done_when_that_has_ended() {
 #[tokio::test]
 async fn a_machine_that_only_builds_deploys_nothing_by_command_either() {
     let world = World::start().await;
-    world.agent.unset("/projects/0/deploy");
-    world.agent.unset("/projects/0/poll/docker_hub");
+    world.only_build();
     world.repo.commit_page("hello one").await;
     let agent = world.agent.spawn_run().await;
     world.expect_mail("1 pushed").await;

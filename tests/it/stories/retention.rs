@@ -77,8 +77,7 @@ async fn an_image_that_failed_goes_at_once() {
 #[tokio::test]
 async fn a_machine_that_only_builds_keeps_the_newest_image() {
     let world = World::start().await;
-    world.agent.unset("/projects/0/deploy");
-    world.agent.unset("/projects/0/poll/docker_hub");
+    world.only_build();
     for (text, tag) in [("hello one", "1"), ("hello two", "2"), ("hello three", "3")] {
         world.repo.commit_page(text).await;
         world.agent.once().await.expect_success();

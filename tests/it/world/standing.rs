@@ -53,6 +53,13 @@ impl World {
         }
     }
 
+    /// The project builds and deploys nothing here.
+    pub fn only_build(&self) {
+        for key in ["deploy", "poll/docker_hub"] {
+            self.agent.unset(&format!("/projects/0/{key}"));
+        }
+    }
+
     /// Brings a version that another machine pushed into service by one pass of the agent, and reads the mail.
     pub async fn deploy(&self, tag: &str, app: &App) -> Standing {
         self.publish(tag, app).await;
