@@ -12,7 +12,6 @@ use chrono::Utc;
 use crate::config::project::BumpRule;
 use crate::config::project::TagSchemeName;
 use crate::model::Bump;
-use crate::model::Commit;
 use crate::model::CommitSha;
 use crate::model::Tag;
 
@@ -77,9 +76,10 @@ pub fn next<'a>(
     }
 }
 
-/// What the owner's rule says about a commit. While the major number is 0, anything may change at any time (Semantic
-/// Versioning 2.0.0, 4): to leave that state is the owner's decision, never that of a mark in a message.
-pub fn bump<'a>(rule: BumpRule, commit: &Commit, taken: impl IntoIterator<Item = &'a Tag>) -> Bump {
+/// What the owner's rule says about commits whose messages are `marked` so. While the major number is 0, anything may
+/// change at any time (Semantic Versioning 2.0.0, 4): to leave that state is the owner's decision, never that of a mark
+/// in a message.
+pub fn bump<'a>(rule: BumpRule, marked: Bump, taken: impl IntoIterator<Item = &'a Tag>) -> Bump {
     match rule {
         BumpRule::Patch => Bump::Patch,
         BumpRule::Minor => Bump::Minor,
@@ -87,7 +87,7 @@ pub fn bump<'a>(rule: BumpRule, commit: &Commit, taken: impl IntoIterator<Item =
         BumpRule::Conventional => {
             let highest = taken.into_iter().filter_map(|tag| version(TagSchemeName::Semver, tag)).max();
             let is_stable = highest.is_some_and(|[major, _, _]| major > 0);
-            if is_stable { commit.bump } else { commit.bump.min(Bump::Minor) }
+            if is_stable { marked } else { marked.min(Bump::Minor) }
         }
     }
 }
@@ -195,7 +195,6 @@ mod tests {
     use crate::config::project::BumpRule;
     use crate::config::project::TagSchemeName;
     use crate::model::Bump;
-    use crate::model::Commit;
     use crate::model::CommitSha;
     use crate::model::Tag;
 
@@ -222,9 +221,8 @@ mod tests {
     }
 
     fn bumped(rule: BumpRule, marked: Bump, taken: &[&str]) -> String {
-        let commit = Commit { bump: marked, ..Commit::unknown(COMMIT.parse().unwrap()) };
         let taken = tags(taken);
-        let bump = bump(rule, &commit, &taken);
+        let bump = bump(rule, marked, &taken);
         next(TagSchemeName::Semver, bump, &taken, &commit.sha, november()).unwrap().to_string()
     }
 

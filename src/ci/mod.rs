@@ -14,6 +14,7 @@ pub mod delicate;
 pub mod detect;
 pub mod dockerignore;
 pub mod push;
+pub mod raise;
 pub mod room;
 pub mod script;
 pub mod test;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::ci::build::Image;
+use crate::ci::raise::raise;
 use crate::clients::docker::DockerError;
 use crate::clients::docker::ImageFacts;
 use crate::clients::docker::ImageReference;
@@ -114,7 +115,7 @@ async fn take_tag(run: &Run, source: &SourceSettings, image: &Image) -> Result<T
     let project = &run.project.name;
     let mut taken = store.reserved_tags(project.clone()).await.map_err(failed(Stage::Push, Blame::World))?;
     taken.extend(listed_tags(run).await?);
-    let bump = tag::bump(source.build.bump, image.commit(), &taken);
+    let bump = raise(run, source, image.commit(), &taken).await?;
     let today = run.clients.clock.now().date_naive();
     for _ in 0..MOST_STEPS {
         let next = tag::next(run.project.scheme, bump, &taken, &image.commit().sha, today);

@@ -15,6 +15,7 @@ mod tags;
 
 pub use answer::Head;
 pub use answer::HeadAnswer;
+pub use compare::Messages;
 pub use error::GitHubError;
 pub use tags::TagRef;
 pub use tags::TagsAnswer;

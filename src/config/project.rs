@@ -203,8 +203,8 @@ pub struct Image {
 pub struct TagRule {
     /// The scheme. Default `counter`.
     pub scheme: TagSchemeName,
-    /// Under `semver`: which part the next version raises, `patch`, `minor`, `major`, or `conventional`, as the commit's
-    /// message says by the marks of Conventional Commits. Default `patch`.
+    /// Under `semver`: which part the next version raises, `patch`, `minor`, `major`, or `conventional`, as the messages
+    /// of the commits since the last version say by the marks of Conventional Commits. Default `patch`.
     pub bump: Option<BumpRule>,
 }
 

@@ -1,4 +1,4 @@
-//! By how much a commit raises a semantic version, and how a commit message says so.
+//! By how much commits raise a semantic version, and how their messages say so.
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -17,6 +17,11 @@ pub enum Bump {
 }
 
 impl Bump {
+    /// What the messages of all commits that go into one version say together: the greatest change counts.
+    pub fn marked_in_any<'a>(messages: impl IntoIterator<Item = &'a str>) -> Self {
+        messages.into_iter().map(Self::marked_in).max().unwrap_or_default()
+    }
+
     /// What the message of a commit says by the marks of Conventional Commits 1.0.0: `feat:` is something new;
     /// `!` before the colon, or a footer `BREAKING CHANGE:`, breaks something; all else is a repair.
     pub fn marked_in(message: &str) -> Self {
@@ -64,6 +69,18 @@ mod tests {
             ("chore: names\n\nBREAKING-CHANGE: numbers are gone", Bump::Major),
         ] {
             assert_eq!(Bump::marked_in(message), bump, "{message}");
+        }
+    }
+
+    #[test]
+    fn of_several_messages_the_greatest_change_counts_wherever_it_stands() {
+        for (messages, bump) in [
+            (&[][..], Bump::Patch),
+            (&["fix: one", "a word of prose"], Bump::Patch),
+            (&["feat: a light", "fix: the light"], Bump::Minor),
+            (&["fix: one", "feat!: names", "feat: a light"], Bump::Major),
+        ] {
+            assert_eq!(Bump::marked_in_any(messages.iter().copied()), bump, "{messages:?}");
         }
     }
 

@@ -10,6 +10,7 @@ use homeport::clients::github::GitHub;
 use homeport::clients::github::GitHubError;
 use homeport::clients::github::Head;
 use homeport::clients::github::HeadAnswer;
+use homeport::clients::github::Messages;
 use homeport::clients::github::TagRef;
 use homeport::clients::tls::Tls;
 use homeport::event::Budget;
@@ -362,6 +363,33 @@ async fn what_changed_is_known_unless_history_was_rewritten_or_there_is_too_much
     assert!(matches!(ask().await, Err(GitHubError::Malformed { .. })));
     let line = format!("GET /repos/octocat/Hello-World/compare/{OLD}...{NEW}?per_page=1");
     assert_eq!(server.lines()[0], line);
+}
+
+#[tokio::test]
+async fn what_commits_say_is_known_only_where_the_newer_one_follows_the_older() {
+    let listed =
+        r#"[{"commit": {"message": "feat: a light"}}, {"commit": {}}, {"commit": {"message": "fix"}}]"#;
+    let ahead = format!(r#"{{"status": "ahead", "total_commits": 252, "commits": {listed}}}"#);
+    let rewritten = format!(r#"{{"status": "diverged", "total_commits": 3, "commits": {listed}}}"#);
+    let server = StubServer::start(move |_, number| match number {
+        0 => answer(200, &[], ahead.clone()),
+        1 => answer(200, &[], rewritten.clone()),
+        2 => answer(404, &[], r#"{"message": "Not Found"}"#),
+        3 => answer(200, &[], "x".repeat(5 << 20)),
+        _ => answer(502, &[], "<html>"),
+    })
+    .await;
+    let github = client(&server.url, Some(TOKEN));
+    let ask = async || github.messages(&repository(), &sha(OLD), &sha(NEW)).await;
+
+    let read = ["feat: a light", "", "fix"].map(str::to_owned).to_vec();
+    assert_eq!(ask().await.unwrap(), Some(Messages { read, left_out: 249 }));
+    for why in ["rewritten", "gone", "too long"] {
+        assert_eq!(ask().await.unwrap(), None, "{why}");
+    }
+    assert!(matches!(ask().await, Err(GitHubError::Server { status: 502, .. })));
+    // A page would hold the oldest of them.
+    assert_eq!(server.lines()[0], format!("GET /repos/octocat/Hello-World/compare/{OLD}...{NEW}"));
 }
 
 #[tokio::test]

@@ -74,6 +74,22 @@ impl Store {
         .await
     }
 
+    /// The commit of the newest version that was pushed.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn last_pushed(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
+        self.read(move |tx| {
+            tx.query_row(
+                "SELECT sha FROM judgements WHERE project = ?1 AND verdict = 'pushed' ORDER BY run DESC LIMIT 1",
+                [project.as_str()],
+                |row| parsed(row, "sha"),
+            )
+            .optional()
+        })
+        .await
+    }
+
     /// What is known of a commit; `None` if it was never judged.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::world::World;
 use crate::world::app::App;
 use crate::world::assertions::eventually;
+use crate::world::github;
 use crate::world::hub::Lag;
 use crate::world::hub::ListedTag;
 use crate::world::registry::Fault;
@@ -191,5 +192,54 @@ async fn an_image_without_a_repository_of_ours_is_only_deployed() {
     world.expect_runs(&["1 cd deployed 1"]).await;
     world.expect_mail("1 deployed").await;
     assert_eq!(world.github.requests().all().len(), 0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_version_is_raised_by_the_greatest_change_since_the_one_before_it() {
+    let world = World::start().await;
+    world.agent.unset("/projects/0/deploy");
+    world.agent.unset("/projects/0/poll/docker_hub");
+    world.agent.set("/projects/0/image/tag", json!({ "scheme": "semver", "bump": "conventional" }));
+    let commit = async |message: &str, test: &str| {
+        world.repo.commit(&[("test.sh", &format!("#!/bin/sh\n# {message}\n{test}\n"))], message).await
+    };
+    world.repo.commit_page("hello one").await;
+    world.agent.once().await.expect_success();
+
+    // Several commits come in one push, of which the newest alone is run.
+    commit("feat: a second page", "true").await;
+    commit("fix: the second page", "true").await;
+    world.agent.once().await.expect_success();
+    world.expect_runs(&["1 ci pushed 0.1.0", "2 ci pushed 0.2.0"]).await;
+
+    // What was new in a commit that failed comes with the one that mends it; what came before is not counted again.
+    commit("feat: a third page", "exit 1").await;
+    world.agent.once().await.expect_code(1);
+    world.expect_mail("tests failed").await;
+    commit("fix: the third page", "true").await;
+    world.agent.once().await.expect_success();
+    world.expect_mail("FIXED").await;
+    commit("fix: a typing error", "true").await;
+    world.agent.once().await.expect_success();
+    let said = ["3 ci failed at test", "4 ci pushed 0.3.0", "5 ci pushed 0.3.1"];
+    world.expect_runs(&[&["1 ci pushed 0.1.0", "2 ci pushed 0.2.0"][..], &said].concat()).await;
+    let alone = "the message of this commit alone says by how much the version is raised";
+    assert!(!world.log_of(5).await.contains(alone));
+
+    // Where GitHub cannot say what came since, the newest message speaks for itself.
+    world.repo.force_push(None, &App::Page("hello anew".to_owned())).await;
+    world.agent.once().await.expect_success();
+    let log = world.log_of(6).await;
+    assert!(log.contains(alone) && log.contains("history was rewritten"), "{log}");
+    world.expect_tags(&["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.3.2"]).await;
+    commit("feat: a fourth page", "true").await;
+    commit("fix: the fourth page", "true").await;
+    world.github.fault_on("/compare/", github::Fault::Status(502));
+    world.agent.once().await.expect_success();
+    let log = world.log_of(7).await;
+    assert!(log.contains(alone) && log.contains("502"), "{log}");
+    world.expect_tags(&["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.3.2", "0.3.3"]).await;
+    world.mail.mark_all_read();
     world.end().await;
 }

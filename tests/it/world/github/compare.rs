@@ -1,5 +1,5 @@
 //! What changed between two commits, as GitHub compares them: from where they parted, renames found, at most 300 files,
-//! all on the first page.
+//! all on the first page; the newest 250 commits, oldest of them first, or a page of all.
 
 use std::path::Path;
 
@@ -13,9 +13,16 @@ use crate::world::github::rest::resolve;
 use crate::world::repository::git;
 
 const MOST_FILES: usize = 300;
+const MOST_COMMITS: usize = 250;
 
 /// Answers `/compare/BASE...HEAD`.
-pub async fn answer(name: &str, directory: &Path, basehead: &str, if_none_match: Option<&str>) -> Response {
+pub async fn answer(
+    name: &str,
+    directory: &Path,
+    basehead: &str,
+    query: &str,
+    if_none_match: Option<&str>,
+) -> Response {
     let Some((base, head)) = basehead.split_once("...") else { return answers::not_found() };
     let (Some(base), Some(head)) = (resolve(directory, base).await, resolve(directory, head).await) else {
         return answers::not_found();
@@ -33,17 +40,22 @@ pub async fn answer(name: &str, directory: &Path, basehead: &str, if_none_match:
     let files = files(name, directory, &parted, &head).await;
     let api = format!("https://api.github.com/repos/{name}");
     let page = format!("https://github.com/{name}/compare/{base}...{head}");
-    let first = match ahead.first() {
-        Some(sha) => vec![describe(name, directory, sha).await],
-        None => Vec::new(),
+    let page_size = query.split('&').find_map(|pair| pair.strip_prefix("per_page=")?.parse::<usize>().ok());
+    let shown = match page_size {
+        Some(size) => &ahead[..ahead.len().min(size)],
+        None => &ahead[ahead.len().saturating_sub(MOST_COMMITS)..],
     };
+    let mut listed = Vec::new();
+    for sha in shown {
+        listed.push(describe(name, directory, sha).await);
+    }
     let body = json!({
         "url": format!("{api}/compare/{base}...{head}"), "html_url": page, "permalink_url": page,
         "diff_url": format!("{page}.diff"), "patch_url": format!("{page}.patch"),
         "base_commit": describe(name, directory, &base).await,
         "merge_base_commit": describe(name, directory, &parted).await,
         "status": status, "ahead_by": ahead.len(), "behind_by": behind.len(), "total_commits": ahead.len(),
-        "commits": first, "files": files
+        "commits": listed, "files": files
     });
     answers::cached(&body, if_none_match)
 }

@@ -61,7 +61,8 @@ pub async fn answer(shared: &Arc<Shared>, number: usize, path: &str, request: Re
         return tags::answer(&name, &directory, beginning, query, if_none_match).await;
     }
     if let Some(basehead) = rest.strip_prefix("/compare/").filter(|_| is_read) {
-        return compare::answer(&name, &directory, basehead, if_none_match).await;
+        let query = parts.uri.query().unwrap_or_default();
+        return compare::answer(&name, &directory, basehead, query, if_none_match).await;
     }
     if let Some(sha) = rest.strip_prefix("/statuses/").filter(|_| parts.method == Method::POST) {
         if matches!(access, Access::Anonymous) {
