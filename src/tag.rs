@@ -223,7 +223,7 @@ mod tests {
     fn bumped(rule: BumpRule, marked: Bump, taken: &[&str]) -> String {
         let taken = tags(taken);
         let bump = bump(rule, marked, &taken);
-        next(TagSchemeName::Semver, bump, &taken, &commit.sha, november()).unwrap().to_string()
+        next(TagSchemeName::Semver, bump, &taken, &COMMIT.parse().unwrap(), november()).unwrap().to_string()
     }
 
     fn is_version(scheme: TagSchemeName, text: &str) -> bool {

@@ -55,7 +55,7 @@ pub(super) async fn ask_github(
             let answer = answer.map_err(github_failure)?;
             let new = match answer.head {
                 github::Head::Unchanged => None,
-                github::Head::At(sha) => Some(sha),
+                github::Head::At(sha) => Some((sha, None)),
             };
             (new, None, answer.moved_to, answer.budget)
         }
@@ -65,7 +65,7 @@ pub(super) async fn ask_github(
             let answer = answer.map_err(github_failure)?;
             let newest = newest_commit(clients, source, glob, answer.tags.unwrap_or_default()).await?;
             (
-                newest.filter(|sha| known.head.as_ref() != Some(sha)),
+                newest.filter(|(sha, _)| known.head.as_ref() != Some(sha)),
                 answer.etag,
                 answer.moved_to,
                 answer.budget,
@@ -73,27 +73,30 @@ pub(super) async fn ask_github(
         }
     };
     let moved_to = match new {
-        Some(sha) => Some(look_at(clients, settings, source, sha).await?),
+        Some((sha, tag)) => {
+            let facts = look_at(clients, settings, source, &sha).await?;
+            Some(NewCommit { sha, facts: CommitFacts { tag, ..facts } })
+        }
         None => None,
     };
     Ok(Head { moved_to, etag, renamed_to, budget })
 }
 
-/// The commit of the newest tag that matches.
+/// The commit of the newest tag that matches, and the tag.
 async fn newest_commit(
     clients: &Clients,
     source: &SourceSettings,
     glob: &Glob,
     tags: Vec<TagRef>,
-) -> Result<Option<CommitSha>, PollFailure> {
+) -> Result<Option<(CommitSha, Option<String>)>, PollFailure> {
     let names = tags.iter().map(|tag| tag.name.as_str()).filter(|name| glob.matches(name));
     let Some(newest) = newest_tag(names) else { return Ok(None) };
     let commit = tags.iter().find(|tag| tag.name == newest).and_then(|tag| tag.commit.clone());
-    if commit.is_some() {
-        return Ok(commit);
-    }
-    let found = clients.github.commit_of_tag(&source.repository, newest).await;
-    found.map(Some).map_err(github_failure)
+    let commit = match commit {
+        Some(commit) => commit,
+        None => clients.github.commit_of_tag(&source.repository, newest).await.map_err(github_failure)?,
+    };
+    Ok(Some((commit, Some(newest.to_owned()))))
 }
 
 /// Asks what a new commit says, and what it changes where that matters. One that was judged is known well enough.
@@ -101,15 +104,15 @@ async fn look_at(
     clients: &Clients,
     settings: &ProjectSettings,
     source: &SourceSettings,
-    sha: CommitSha,
-) -> Result<NewCommit, PollFailure> {
+    sha: &CommitSha,
+) -> Result<CommitFacts, PollFailure> {
     let verdict = clients.store.verdict(settings.name.clone(), sha.clone()).await;
     if verdict.map_err(store_failure)?.is_some() {
-        return Ok(NewCommit { sha, facts: CommitFacts::default() });
+        return Ok(CommitFacts::default());
     }
-    let commit = match clients.github.commit(&source.repository, &sha).await {
+    let commit = match clients.github.commit(&source.repository, sha).await {
         // It holds a changed file with it, which may be long. What is not known speaks for a run.
-        Err(GitHubError::TooLong { .. }) => return Ok(NewCommit { sha, facts: CommitFacts::default() }),
+        Err(GitHubError::TooLong { .. }) => return Ok(CommitFacts::default()),
         commit => commit.map_err(github_failure)?,
     };
     let is_filtered = match &source.files {
@@ -122,11 +125,11 @@ async fn look_at(
     };
     let changed = match base {
         Some(base) => {
-            clients.github.changed_files(&source.repository, &base, &sha).await.map_err(github_failure)?
+            clients.github.changed_files(&source.repository, &base, sha).await.map_err(github_failure)?
         }
         None => Changed::Unknown,
     };
-    Ok(NewCommit { sha, facts: CommitFacts { skip: commit.skip, changed } })
+    Ok(CommitFacts { tag: None, skip: commit.skip, changed })
 }
 
 fn github_failure(error: GitHubError) -> PollFailure {

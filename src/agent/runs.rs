@@ -12,6 +12,8 @@ use crate::agent::job::NotEnded;
 use crate::agent::job::perform;
 use crate::agent::project::Awaited;
 use crate::agent::project::Building;
+use crate::agent::project::ProjectState;
+use crate::agent::project::Retry;
 use crate::agent::rebuild::Memory;
 use crate::ci::EarlyEnds;
 use crate::event::Event;
@@ -35,6 +37,12 @@ const DOCKER_PACE: Duration = Duration::from_millis(500);
 impl Agent {
     /// Lets a job wait for its turn, and starts it if it is its turn.
     pub(super) fn request(&mut self, lane: Lane, name: &ProjectName, priority: Priority, job: Job) {
+        self.enqueue(lane, name, priority, job);
+        self.start_what_waits();
+    }
+
+    /// Lets a job wait for its turn.
+    pub(super) fn enqueue(&mut self, lane: Lane, name: &ProjectName, priority: Priority, job: Job) {
         match self.queue.request(lane, name.clone(), priority, job) {
             Requested::Queued | Requested::GivenBack(_) => {}
             Requested::Replaced(job @ (Job::Commit { .. } | Job::Image { .. })) => {
@@ -46,7 +54,6 @@ impl Agent {
             }
             Requested::Replaced(Job::Recover { .. } | Job::TakeBack { .. }) => {}
         }
-        self.start_what_waits();
     }
 
     /// Starts what is next in each lane that is free.
@@ -120,16 +127,7 @@ impl Agent {
             self.lane_is_free(report.kind);
             return;
         };
-        let retry = match report.kind {
-            RunKind::Ci => {
-                project.building = None;
-                &mut project.ci
-            }
-            RunKind::Cd => {
-                project.deploying = None;
-                &mut project.cd
-            }
-        };
+        let retry = over(project, report.kind);
         match &report.outcome {
             Outcome::Failed(failure) | Outcome::RolledBack { failure } | Outcome::Down(failure)
                 if failure.blame == Blame::World =>
@@ -150,6 +148,9 @@ impl Agent {
                 }
             }
             Outcome::Deployed(_) => retry.clear(),
+        }
+        if report.kind == RunKind::Ci {
+            self.take_up_order(&name).await;
         }
         self.lane_is_free(report.kind);
         self.sweep_logs(&name);
@@ -172,16 +173,7 @@ impl Agent {
         let jitter = self.jitter();
         self.tally.failed_runs += 1;
         if let Some(project) = self.projects.get_mut(name) {
-            let retry = match kind {
-                RunKind::Ci => {
-                    project.building = None;
-                    &mut project.ci
-                }
-                RunKind::Cd => {
-                    project.deploying = None;
-                    &mut project.cd
-                }
-            };
+            let retry = over(project, kind);
             let wait = retry.put_off(now, jitter);
             self.poll_later(name, kind, wait);
         }
@@ -242,6 +234,20 @@ impl Agent {
             RunKind::Cd => Lane::Cd,
         });
         self.start_what_waits();
+    }
+}
+
+/// Notes that no run of this kind goes on; gives when the next one may be tried.
+fn over(project: &mut ProjectState, kind: RunKind) -> &mut Retry {
+    match kind {
+        RunKind::Ci => {
+            project.building = None;
+            &mut project.ci
+        }
+        RunKind::Cd => {
+            project.deploying = None;
+            &mut project.cd
+        }
     }
 }
 

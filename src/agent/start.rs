@@ -1,5 +1,5 @@
-//! Taking up what an earlier process left: its unfinished runs, the deployments that stood in the middle,
-//! and what it knew of each project. Then opening for service: the timetable and the webhook.
+//! Taking up what an earlier process left: its unfinished runs, the deployments that stood in the middle, what was
+//! ordered of it, and what it knew of each project. Then opening for service: the timetable and the webhook.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,7 @@ impl Agent {
             if let Some(project) = self.projects.get_mut(name) {
                 project.wellbeing = Wellbeing::told(told);
             }
+            self.take_up_order(name).await;
             self.watch_again(name).await;
         }
         self.mail_soon();

@@ -70,8 +70,12 @@ impl Agent {
             return Err(format!("the run of {short} is under way: follow it with `homeport logs --follow`"));
         }
         let verdict = store.verdict(name.clone(), sha.clone()).await.map_err(refused)?;
+        let running = project.building.as_ref().map(|building| building.sha.clone());
+        store.order_commit(name.clone(), sha.clone(), running).await.map_err(refused)?;
+        let tag = project.facts.tag.as_ref().filter(|_| project.seen.as_ref() == Some(&sha));
+        let tag = tag.map(|tag| format!(" (tag {tag})")).unwrap_or_default();
         if project.seen.as_ref() == Some(&sha) {
-            // The newest commit is found due until a run has judged it, also after a restart.
+            // The newest commit is found due until a run has judged it, also after a failure of the world.
             store.want_commit(name.clone(), sha.clone()).await.map_err(refused)?;
             project.judged = None;
         }
@@ -86,9 +90,35 @@ impl Agent {
         if is_paused {
             said += &format!("; {name} stays paused otherwise");
         }
-        let reason = format!("the owner asked for commit {short}");
+        let reason = format!("the owner asked for commit {short}{tag}");
         let job = Job::Commit { sha, trigger: Trigger::Command, reason, answers: Some(answers.clone()) };
         self.request(Lane::Ci, name, Priority::Urgent, job);
         Ok(said + ". Follow it with `homeport logs --follow`")
+    }
+
+    /// Lets the commit that was ordered first of those that an earlier process could not bring to their end wait for
+    /// its turn. The next one's turn comes when its run has ended.
+    pub(super) async fn take_up_order(&mut self, name: &ProjectName) {
+        if self.stopping.is_cancelled() {
+            return;
+        }
+        let sha = match self.shared.clients.store.ordered_commit(name.clone()).await {
+            Ok(Some(sha)) => sha,
+            Ok(None) => return,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                return slog::error!(self.shared.journal, "{name}: cannot read what was ordered: {error:#}");
+            }
+        };
+        let Some(project) = self.projects.get(name) else { return };
+        let is_on_its_way = project.building.as_ref().is_some_and(|building| building.sha == sha)
+            || self.queue.waiting(Lane::Ci).any(|(project, job)| project == name && job.is_commit(&sha));
+        if is_on_its_way || project.settings.source.is_none() {
+            return;
+        }
+        let reason = format!("the owner asked for commit {}, and no run of it came to its end", sha.short());
+        slog::info!(self.shared.journal, "{name}: {reason}");
+        let job = Job::Commit { sha, trigger: Trigger::Command, reason, answers: None };
+        self.enqueue(Lane::Ci, name, Priority::Urgent, job);
     }
 }

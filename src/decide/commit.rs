@@ -119,18 +119,19 @@ pub fn commit_due(
             }
         }
     }
-    let short = head.short();
+    let commit = match &memory.facts.tag {
+        Some(tag) => format!("commit {} (tag {tag})", head.short()),
+        None => format!("commit {}", head.short()),
+    };
     match memory.waiting_until {
         Some(until) if until > now && until - now <= LONGEST_WAIT => CommitDecision::NotBefore(until),
         Some(_) => CommitDecision::Due {
-            reason: format!("commit {short} is tried again: its last run was cut short, not judged"),
+            reason: format!("{commit} is tried again: its last run was cut short, not judged"),
         },
         None if memory.judgement == Some(Judgement::Wanted) => CommitDecision::Due {
-            reason: format!("commit {short} is to be run by command, whatever was made of it before"),
+            reason: format!("{commit} is to be run by command, whatever was made of it before"),
         },
-        None => {
-            CommitDecision::Due { reason: format!("commit {short} is the newest and no run has judged it") }
-        }
+        None => CommitDecision::Due { reason: format!("{commit} is the newest and no run has judged it") },
     }
 }
 
@@ -190,6 +191,16 @@ mod tests {
         let decision = decide(CommitMemory::default());
         assert!(matches!(decision, CommitDecision::Due { .. }));
         assert_eq!(decision.to_string(), "commit aaaaaaa is the newest and no run has judged it");
+    }
+
+    #[test]
+    fn the_reason_names_the_tag_that_led_to_the_commit() {
+        let facts = CommitFacts { tag: Some("v1.2.0".to_owned()), ..CommitFacts::default() };
+        let decision = decide(CommitMemory { facts, ..CommitMemory::default() });
+        assert_eq!(
+            decision.to_string(),
+            "commit aaaaaaa (tag v1.2.0) is the newest and no run has judged it"
+        );
     }
 
     #[test]

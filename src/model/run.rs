@@ -162,9 +162,12 @@ pub struct Commit {
     pub skip: Option<SkipMark>,
 }
 
-/// What a commit says and does, as far as it decides whether it is run. The default speaks for running it.
+/// How a commit was found, and what it says and does, as far as that decides whether it is run. The default speaks for
+/// running it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommitFacts {
+    /// The tag that led to it, where tags are followed.
+    pub tag: Option<String>,
     /// Whether its message says that it is not to be run.
     pub skip: Option<SkipMark>,
     /// What it changes.

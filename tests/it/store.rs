@@ -339,7 +339,8 @@ async fn a_database_of_an_older_homeport_is_led_to_the_present_and_keeps_what_it
     let run = card.deploy(&store).await;
     drop(store);
     let file = rusqlite::Connection::open(Store::path(card.folder.path())).unwrap();
-    file.execute_batch("DROP TABLE commit_statuses; PRAGMA user_version = 1").unwrap();
+    file.execute_batch("DROP TABLE commit_statuses; DROP TABLE commit_orders; PRAGMA user_version = 1")
+        .unwrap();
     drop(file);
 
     let store = card.open();

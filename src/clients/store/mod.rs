@@ -48,7 +48,8 @@ use crate::fault_point;
 use crate::fault_point::Effect;
 
 /// What leads from each version of the schema to the next, beginning with none.
-const SCHEMA: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const SCHEMA: [&str; 3] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 const SCHEMA_VERSION: i64 = SCHEMA.len() as i64;
 
 /// Why the database could not be used.

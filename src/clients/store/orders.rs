@@ -3,16 +3,21 @@
 use chrono::DateTime;
 use chrono::Utc;
 use rusqlite::OptionalExtension;
+use rusqlite::Transaction;
 
 use crate::clients::store::Store;
 use crate::clients::store::StoreError;
 use crate::clients::store::from_json_opt;
+use crate::clients::store::parsed;
 use crate::clients::store::parsed_opt;
 use crate::clients::store::stamp;
 use crate::clients::store::to_json;
+use crate::model::CommitSha;
 use crate::model::Digest;
 use crate::model::Hold;
+use crate::model::Outcome;
 use crate::model::ProjectName;
+use crate::model::RunReport;
 use crate::model::StandingOrders;
 
 impl Store {
@@ -66,6 +71,47 @@ impl Store {
         .await
     }
 
+    /// Records that the owner has ordered a commit to be run, in the place of an order that has not begun; `running` is
+    /// the commit of one that has.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn order_commit(
+        &self,
+        project: ProjectName,
+        sha: CommitSha,
+        running: Option<CommitSha>,
+    ) -> Result<(), StoreError> {
+        self.write("order-commit", move |tx| {
+            tx.execute(
+                "DELETE FROM commit_orders WHERE project = ?1 AND sha IS NOT ?2",
+                (project.as_str(), running.as_ref().map(CommitSha::as_str)),
+            )?;
+            tx.execute(
+                "INSERT INTO commit_orders (project, sha) VALUES (?1, ?2)",
+                (project.as_str(), sha.as_str()),
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The commit that was ordered first of those that are still to be run, or run now.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn ordered_commit(&self, project: ProjectName) -> Result<Option<CommitSha>, StoreError> {
+        self.read(move |tx| {
+            tx.query_row(
+                "SELECT sha FROM commit_orders WHERE project = ?1 ORDER BY id LIMIT 1",
+                [project.as_str()],
+                |row| parsed(row, "sha"),
+            )
+            .optional()
+        })
+        .await
+    }
+
     /// Lifts the quarantine of a digest.
     ///
     /// # Errors
@@ -91,4 +137,24 @@ impl Store {
         })
         .await
     }
+}
+
+/// The order of a commit is carried out when its run has ended, however it did; one that was cut off is taken up again.
+pub(super) fn carried_out(tx: &Transaction<'_>, report: &RunReport) -> rusqlite::Result<()> {
+    let Some(commit) = &report.commit else { return Ok(()) };
+    match &report.outcome {
+        Outcome::Interrupted(_) => {}
+        Outcome::Pushed(_)
+        | Outcome::Failed(_)
+        | Outcome::Superseded { .. }
+        | Outcome::Deployed(_)
+        | Outcome::RolledBack { .. }
+        | Outcome::Down(_) => {
+            tx.execute(
+                "DELETE FROM commit_orders WHERE project = ?1 AND sha = ?2",
+                (report.project.as_str(), commit.sha.as_str()),
+            )?;
+        }
+    }
+    Ok(())
 }

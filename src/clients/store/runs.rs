@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::clients::store::Store;
 use crate::clients::store::StoreError;
+use crate::clients::store::orders;
 use crate::clients::store::outbox;
 use crate::clients::store::outbox::Filer;
 use crate::clients::store::parsed;
@@ -143,6 +144,7 @@ impl Store {
         self.write("finish-ci", move |tx| {
             end_run(tx, &report)?;
             judge(tx, &report)?;
+            orders::carried_out(tx, &report)?;
             status.iter().try_for_each(|status| statuses::keep(tx, status))?;
             outbox::file(tx, &report.project, file)
         })

@@ -170,3 +170,48 @@ async fn speak(socket: &std::path::Path, request: &str) -> String {
     stream.read_to_end(&mut answer).await.ok();
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+#[tokio::test]
+async fn ordered_commits_are_run_to_their_end_through_a_kill_and_past_a_newer_commit() {
+    let world = World::start().await;
+    world.agent.unset("/projects/0/deploy");
+    world.agent.unset("/projects/0/poll/docker_hub");
+    world.agent.set("/projects/0/cancel_running", true);
+    let one = world.repo.commit_page("hello one").await;
+    let two = world.repo.commit_page("hello two").await;
+    world.repo.commit_page("hello three").await;
+    world.agent.once().await.expect_success();
+    world.gate_tests();
+    let agent = world.agent.spawn_run().await;
+    agent.wait_ready().await;
+    let trigger = async |sha: &str| {
+        world.agent.command(&["trigger", world.project(), "--commit", sha]).await.expect_success();
+    };
+    trigger(&one).await;
+    world.wait_at_gate(2).await;
+    trigger(&two).await;
+
+    agent.kill().await;
+
+    let agent = world.agent.spawn_run().await;
+    world.wait_at_gate(3).await;
+    let four = world.repo.commit_page("hello four").await;
+    agent.wait_for_stderr(&format!("{}: commit {} is the newest", &four[..7], &four[..7])).await;
+    world.let_pass(3).await;
+    world.let_pass(4).await;
+    world.let_pass(5).await;
+    let runs =
+        ["1 ci pushed 1", "2 ci interrupted at test", "3 ci pushed 2", "4 ci pushed 3", "5 ci pushed 4"];
+    world.expect_runs(&runs).await;
+    let commits: Vec<_> = world.runs().await.into_iter().skip(1).map(|run| run.commit).collect();
+    assert_eq!(commits, [&one, &one, &two, &four].map(|sha| Some(sha.clone())));
+    assert_eq!(world.run(3).await.trigger, "command");
+    assert!(world.log_of(3).await.contains("no run of it came to its end"));
+    assert!(agent.terminate().await.success());
+
+    // What was done is not done again.
+    world.agent.once().await.expect_success();
+    world.expect_runs(&runs).await;
+    world.mail.mark_all_read();
+    world.end().await;
+}

@@ -240,7 +240,10 @@ async fn the_newest_tag_that_matches_is_run_instead_of_the_branch() {
     let agent = world.agent.spawn_run().await;
     world.expect_serving("hello two").await;
     world.expect_mail("2 deployed").await;
-    assert_eq!(world.run_of(&two).await.outcome, "pushed");
+    let run = world.run_of(&two).await;
+    assert_eq!(run.outcome, "pushed");
+    let named = format!("commit {} (tag v1.10.0) is the newest", &two[..7]);
+    assert!(world.log_of(run.number).await.contains(&named), "the log does not name the tag");
 
     // An older version that is tagged later is not run, nor is a tag of another kind.
     world.repo.tag("v1.9.1", &three).await;
