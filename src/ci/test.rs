@@ -267,6 +267,10 @@ async fn on_host(
         HostExit::Code(0) => Ok(()),
         HostExit::Code(code) => Err(red(anyhow!("the tests exited with code {code}"))),
         HostExit::Signal(signal) => Err(red(anyhow!("the tests were killed by signal {signal}"))),
+        HostExit::TooMany { most } => Err(red(anyhow!(
+            "the tests ran more than {most} processes and threads at once and were stopped: do they start others \
+             without end?"
+        ))),
         HostExit::TimedOut { .. } => Err(too_slow(timeout)),
     }
 }

@@ -202,11 +202,34 @@ async fn processes_that_take_turns_are_gone_at_the_limit() {
     let run = HostRun { timeout: limits.0, grace: limits.1, ..place.run(&script) };
     let (exit, _) = outcome(run).await;
     assert!(matches!(exit, HostExit::TimedOut { .. }), "{exit}");
-    let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+    assert_eq!(naming(&marker), 0);
+}
+
+#[tokio::test]
+async fn those_that_multiply_in_sessions_of_their_own_are_stopped_in_time() {
+    let place = Place::new();
+    let marker = format!("many-{}", std::process::id());
+    // Each starts two and ends, in the background of a script that has ended; 4,095 at a time at the most.
+    let two =
+        "trap '' TERM; n=$(($1 - 1)); if test $n -ge 0; then setsid sh $0 $n & sh $0 $n & fi; sleep 1000";
+    std::fs::write(place.dir.path().join(&marker), two).unwrap();
+    let started = Instant::now();
+    let (exit, output) = outcome(place.run(&format!("sh {marker} 11 & sleep 1; exit 3"))).await;
+    // The kernel holds anybody but root to the same number.
+    let is_held = output.contains("fork") || matches!(exit, HostExit::TooMany { .. } | HostExit::Code(3));
+    assert!(is_held, "{exit}");
+    assert_eq!(naming(&marker), 0);
+    assert!(started.elapsed() < PLENTY);
+}
+
+/// How many processes have this in their command line.
+fn naming(marker: &str) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let naming = all.filter(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         line.windows(marker.len()).any(|part| part == marker.as_bytes())
     });
-    assert_eq!(left.count(), 0);
+    naming.count()
 }
 
 /// What holds a script on this kernel, by what it is told.

@@ -1,4 +1,4 @@
-//! Which processes a script has started, found in `/proc`, and sending them signals.
+//! Which processes a script has started, found in `/proc`, how many they are, and sending them signals.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,26 +17,76 @@ struct Living {
 struct Facts {
     is_stopped: bool,
     parent: i32,
+    group: i32,
     session: i32,
+    threads: u64,
+}
+
+impl Living {
+    /// Stops it with its group, unless it stands already; gives 1 if it ran.
+    fn stop(&self, of: Pid) -> usize {
+        if self.facts.is_stopped {
+            return 0;
+        }
+        self.send(of, Signal::STOP);
+        1
+    }
+
+    /// Sends a signal to its whole group, which the kernel does in one step: none of the group can start another one
+    /// meanwhile. All of the group descend from `of` too, as groups do not go beyond a session; only that of `of`
+    /// itself is left out.
+    fn send(&self, of: Pid, signal: Signal) {
+        match Pid::from_raw(self.facts.group).filter(|group| *group != of) {
+            Some(group) => drop(rustix::process::kill_process_group(group, signal)),
+            None => send(self.pid, signal),
+        }
+    }
 }
 
 /// All that descend from a process. It must be the one that orphans among them fall to, else those are missed.
 pub(super) fn descendants(of: Pid) -> Vec<Pid> {
-    below(of, &living()).into_iter().map(|process| process.pid).collect()
+    below(of, &living().collect::<Vec<_>>()).into_iter().map(|process| process.pid).collect()
+}
+
+/// How many threads all that descend from a process have together.
+pub(super) fn threads_below(of: Pid) -> u64 {
+    below(of, &living().collect::<Vec<_>>()).into_iter().map(|process| process.facts.threads).sum()
+}
+
+/// How many threads there are on this machine, which is quickly said; `None` if the kernel does not say so.
+pub(super) fn threads_of_all() -> Option<u64> {
+    threads_in(&std::fs::read_to_string("/proc/loadavg").ok()?)
 }
 
 /// Stops all that descend from a process, so that none of them starts another one while they are killed; then kills
-/// them.
+/// them. `of` must lead its own group.
 pub(super) fn kill_descendants(of: Pid) {
-    // Each look finds what was started since the one before by those that were not stopped then.
     for _ in 0..100 {
-        let all = living();
-        let running = below(of, &all).into_iter().filter(|process| !process.facts.is_stopped);
-        if running.map(|process| send(process.pid, Signal::STOP)).count() == 0 {
+        // The first is quick, the second misses none.
+        if stop_in_passing(of) == 0 && stop_found(of) == 0 {
             break;
         }
     }
-    descendants(of).into_iter().for_each(|pid| send(pid, Signal::KILL));
+    below(of, &living().collect::<Vec<_>>()).into_iter().for_each(|process| process.send(of, Signal::KILL));
+}
+
+/// Stops those that descend from a process as they come up, and gives how many ran. They come in the order of their
+/// numbers, which is as a rule that of their start: what is started during the look is met at its end, and so those
+/// that multiply are not faster than it.
+fn stop_in_passing(of: Pid) -> usize {
+    let mut known = BTreeSet::from([of.as_raw_nonzero().get()]);
+    let mut count = 0;
+    for process in living() {
+        if known.contains(&process.facts.parent) && known.insert(process.pid.as_raw_nonzero().get()) {
+            count += process.stop(of);
+        }
+    }
+    count
+}
+
+/// Stops all that descend from a process, and gives how many ran.
+fn stop_found(of: Pid) -> usize {
+    below(of, &living().collect::<Vec<_>>()).into_iter().map(|process| process.stop(of)).sum()
 }
 
 /// Kills all of a session, and all whose environment has this variable.
@@ -71,14 +121,14 @@ fn below(root: Pid, all: &[Living]) -> Vec<&Living> {
     }
 }
 
-fn living() -> Vec<Living> {
+/// All processes that have not ended, looked at one after another.
+fn living() -> impl Iterator<Item = Living> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let processes = entries.filter_map(|entry| {
+    entries.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok().and_then(Pid::from_raw)?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
         Some(Living { pid, facts: facts(&stat)? })
-    });
-    processes.collect()
+    })
 }
 
 fn has_variable(pid: Pid, variable: &str) -> bool {
@@ -95,8 +145,16 @@ fn facts(stat: &str) -> Option<Facts> {
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
     let parent = fields.next()?.parse().ok()?;
-    let session = fields.nth(1)?.parse().ok()?;
-    Some(Facts { is_stopped: matches!(state, "T" | "t"), parent, session })
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let threads = fields.nth(13)?.parse().ok()?;
+    Some(Facts { is_stopped: matches!(state, "T" | "t"), parent, group, session, threads })
+}
+
+/// The number of threads in `/proc/loadavg`, see `proc_loadavg(5)`.
+fn threads_in(loadavg: &str) -> Option<u64> {
+    let (_, all) = loadavg.split_ascii_whitespace().nth(3)?.split_once('/')?;
+    all.parse().ok()
 }
 
 #[cfg(test)]
@@ -107,17 +165,25 @@ mod tests {
 
     #[test]
     fn a_process_may_have_parentheses_in_its_name() {
-        let told = facts("42 (a) R 1 (b) S 7 42 40 0 -1 4194560 123\n");
-        assert_eq!(told, Some(Facts { is_stopped: false, parent: 7, session: 40 }));
-        assert_eq!(facts("42 (a) Z 7 42 40 0 -1"), None);
+        let rest = "0 -1 4194560 123 0 0 0 12 3 0 0 20 0 5 0 99 1000";
+        let told = facts(&format!("42 (a) R 1 (b) S 7 41 40 {rest}\n"));
+        assert_eq!(told, Some(Facts { is_stopped: false, parent: 7, group: 41, session: 40, threads: 5 }));
+        assert_eq!(facts(&format!("42 (a) Z 7 41 40 {rest}")), None);
         assert_eq!(facts(""), None);
+    }
+
+    #[test]
+    fn the_machine_says_how_many_threads_it_has() {
+        assert_eq!(threads_in("0.35 0.88 0.50 2/345 12345\n"), Some(345));
+        assert_eq!(threads_in(""), None);
+        assert!(threads_of_all().is_some_and(|threads| threads > 1));
     }
 
     #[test]
     fn descendants_are_found_in_whatever_order_they_are_listed() {
         let process = |pid, parent| Living {
             pid: Pid::from_raw(pid).unwrap(),
-            facts: Facts { is_stopped: false, parent, session: 1 },
+            facts: Facts { is_stopped: false, parent, group: 1, session: 1, threads: 1 },
         };
         let all = [process(9, 8), process(8, 7), process(7, 5), process(6, 1), process(5, 1)];
         let found: Vec<i32> = below(Pid::from_raw(5).unwrap(), &all)

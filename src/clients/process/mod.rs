@@ -9,6 +9,7 @@
 
 mod family;
 mod fence;
+mod pen;
 mod reach;
 mod supervisor;
 
@@ -95,6 +96,11 @@ pub enum HostExit {
     Code(i32),
     /// By a signal from elsewhere.
     Signal(i32),
+    /// It was stopped, since it ran more processes and threads than these.
+    TooMany {
+        /// The most that are allowed.
+        most: u64,
+    },
     /// It was stopped at its limit.
     TimedOut {
         /// The limit.
@@ -298,6 +304,9 @@ impl fmt::Display for HostExit {
             Self::Code(code) => write!(f, "ended with exit code {code}"),
             Self::Signal(9) => f.write_str("was killed (signal 9), perhaps for want of memory"),
             Self::Signal(signal) => write!(f, "was ended by signal {signal}"),
+            Self::TooMany { most } => {
+                write!(f, "was stopped, since it ran more than {most} processes and threads at once")
+            }
             Self::TimedOut { limit } => write!(f, "was stopped at its limit of {} s", limit.as_secs_f64()),
         }
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::process::Stdio;
@@ -40,9 +41,12 @@ use crate::clients::process::HostExit;
 use crate::clients::process::family::descendants;
 use crate::clients::process::family::kill_descendants;
 use crate::clients::process::family::send;
+use crate::clients::process::family::threads_below;
+use crate::clients::process::family::threads_of_all;
 use crate::clients::process::fence::Fence;
 use crate::clients::process::fence::entries;
 use crate::clients::process::fence::fence_in;
+use crate::clients::process::pen::Pen;
 use crate::clients::process::reach::Reach;
 use crate::fault_point::Effect;
 
@@ -54,10 +58,12 @@ const NICE: i32 = 10;
 /// The kernel's number for who goes first when memory runs out: of the script, and what it is set back to.
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 const FIRST_TO_GO: &str = "500";
-/// The most processes of the user, so that a script that forks without end does not take the machine. The kernel holds
-/// root to no such number.
-const MOST_PROCESSES: u64 = 2048;
-/// How often it is looked for what is still alive.
+/// The most processes and threads, so that a script that forks without end does not take the machine. The kernel counts
+/// all of the user, and holds root to no such number: there, and in any case, this process counts those of the script.
+const MOST_THREADS: u64 = 2048;
+/// More than any difference between two priorities: what the kernel makes of it is its highest.
+const FIRST: i32 = -40;
+/// How often it is looked for what is still alive, and for how many they are.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is to be run.
@@ -92,6 +98,8 @@ enum Event {
     ScriptEnded(HostExit),
     /// The agent wants it to end.
     EndWanted,
+    /// There are too many processes and threads of it.
+    TooMany,
     /// The agent is gone, or waits no longer.
     AgentGone,
     /// Neither the script nor anything it started is alive.
@@ -105,6 +113,7 @@ enum Event {
 pub fn supervise(order: &str) -> anyhow::Result<()> {
     let order: Order = serde_json::from_str(order).context("`sandbox-exec` is for the agent's own use")?;
     let grace = order.grace;
+    let (pen, before) = (Pen::enter(), threads_of_all().unwrap_or_default());
     let started = prepare().and_then(|()| {
         // What the script is started with it keeps; this process is not to go first, and once fenced in no thread may.
         let own_score = std::fs::read_to_string(OOM_SCORE).unwrap_or_default();
@@ -120,19 +129,27 @@ pub fn supervise(order: &str) -> anyhow::Result<()> {
             return Ok(());
         }
     };
+    let pen = pen.and_then(Pen::leave);
     report(&Report::Started(fence));
+    // Who keeps thousands in check must get its turn among them. That only root may, whom the kernel does not help.
+    rustix::process::nice(FIRST).ok();
     let (sender, events) = channel();
     let listener = sender.clone();
     thread::spawn(move || listen(&listener));
     thread::spawn(move || reap(script, &sender));
-    match events.recv() {
-        Ok(Event::ScriptEnded(exit)) => {
+    let crowd = Crowd { pen, before };
+    match crowd.next(&events) {
+        Event::ScriptEnded(exit) => {
             report(&Report::Ended(exit));
-            end(&events, grace);
+            crowd.end(&events, grace);
         }
-        Ok(Event::EndWanted) => end(&events, grace),
-        Ok(Event::AgentGone) | Err(_) => end(&events, Duration::ZERO),
-        Ok(Event::AllGone) => {}
+        Event::EndWanted => crowd.end(&events, grace),
+        Event::TooMany => {
+            crowd.end(&events, Duration::ZERO);
+            report(&Report::Ended(HostExit::TooMany { most: MOST_THREADS }));
+        }
+        Event::AgentGone => crowd.end(&events, Duration::ZERO),
+        Event::AllGone => {}
     }
     Ok(())
 }
@@ -143,7 +160,7 @@ fn prepare() -> anyhow::Result<()> {
     rustix::process::setsid().context("begin a session for the tests")?;
     rustix::process::set_child_subreaper(Some(getpid())).context("take in the orphans of the tests")?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX).min(MOST_PROCESSES);
+    let most = rustix::process::getrlimit(Resource::Nproc).maximum.unwrap_or(u64::MAX).min(MOST_THREADS);
     let limit = Rlimit { current: Some(most), maximum: Some(most) };
     rustix::process::setrlimit(Resource::Nproc, limit).context("limit the processes of the tests")
 }
@@ -157,7 +174,8 @@ fn start(order: &Order) -> anyhow::Result<(Pid, Fence)> {
     // Where it is refused the script runs all the same.
     rustix::process::nice(NICE).ok();
     let mut script = Command::new("sh");
-    script.args(["-c", LAUNCH, "sh", &order.script]).stdin(Stdio::null());
+    // In a group of its own, so that it can be signalled without this process.
+    script.args(["-c", LAUNCH, "sh", &order.script]).stdin(Stdio::null()).process_group(0);
     for pipe in [Command::stdout, Command::stderr] {
         let errors = std::io::stderr().as_fd().try_clone_to_owned();
         pipe(&mut script, errors.context("hand on the pipe for the output of the tests")?);
@@ -201,28 +219,58 @@ fn reap(script: Pid, events: &Sender<Event>) {
     }
 }
 
-/// Asks all that is alive to end, and kills what has not after `grace`.
-fn end(events: &Receiver<Event>, grace: Duration) {
-    let (clock, mut asked) = (Clock::real(), BTreeSet::new());
-    let last = clock.monotonic() + grace;
-    while clock.monotonic() < last {
-        for pid in descendants(getpid()) {
-            if asked.insert(pid.as_raw_nonzero()) {
-                send(pid, Signal::TERM);
+/// All that the script has started.
+struct Crowd {
+    pen: Option<Pen>,
+    /// How many threads the machine had before.
+    before: u64,
+}
+
+impl Crowd {
+    /// Waits for what happens next, and looks meanwhile for how many there are.
+    fn next(&self, events: &Receiver<Event>) -> Event {
+        loop {
+            match events.recv_timeout(LOOK_AGAIN) {
+                Ok(event) => return event,
+                Err(RecvTimeoutError::Disconnected) => return Event::AgentGone,
+                Err(RecvTimeoutError::Timeout) if self.is_too_large() => return Event::TooMany,
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        match events.recv_timeout(LOOK_AGAIN) {
-            Ok(Event::AllGone) => return,
-            Ok(Event::AgentGone) | Err(RecvTimeoutError::Disconnected) => break,
-            Ok(Event::ScriptEnded(_) | Event::EndWanted) | Err(RecvTimeoutError::Timeout) => {}
-        }
     }
-    loop {
-        kill_descendants(getpid());
-        match events.recv_timeout(LOOK_AGAIN) {
-            Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Event::ScriptEnded(_) | Event::EndWanted | Event::AgentGone)
-            | Err(RecvTimeoutError::Timeout) => {}
+
+    /// Only where the whole machine has so many more than before is it worth the time to find out whose they are.
+    fn is_too_large(&self) -> bool {
+        let more = threads_of_all().unwrap_or_default().saturating_sub(self.before);
+        more > MOST_THREADS
+            && self.pen.as_ref().map_or_else(|| threads_below(getpid()), Pen::threads) > MOST_THREADS
+    }
+
+    /// Asks all that is alive to end, and kills what has not after `grace`.
+    fn end(&self, events: &Receiver<Event>, grace: Duration) {
+        let (clock, mut asked) = (Clock::real(), BTreeSet::new());
+        let last = clock.monotonic() + grace;
+        while clock.monotonic() < last && !self.is_too_large() {
+            for pid in descendants(getpid()) {
+                if asked.insert(pid.as_raw_nonzero()) {
+                    send(pid, Signal::TERM);
+                }
+            }
+            match events.recv_timeout(LOOK_AGAIN) {
+                Ok(Event::AllGone) => return,
+                Ok(Event::AgentGone) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Event::ScriptEnded(_) | Event::EndWanted | Event::TooMany)
+                | Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        loop {
+            self.pen.iter().for_each(Pen::kill);
+            kill_descendants(getpid());
+            match events.recv_timeout(LOOK_AGAIN) {
+                Ok(Event::AllGone) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Event::ScriptEnded(_) | Event::EndWanted | Event::TooMany | Event::AgentGone)
+                | Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 }

@@ -15,7 +15,7 @@
 //! | a Dockerfile that is a link to a secret; one at `../` | [`builds`]; `config_refusals`, `build_context::nothing_outside_the_tree_is_ever_used` |
 //! | a tree of 200,000 files, a file of 2 GB, one of 10 GB in a small pack | [`trees`] |
 //! | a `.dockerignore` of 10,000 patterns | [`trees`]; `dockerignore::a_stranger_cannot_make_the_match_slow` |
-//! | tests that fork without end | [`scripts`]; `docker_sandbox::memory_processors_and_processes_are_limited` |
+//! | tests that fork without end, in a container and on the host | [`scripts`]; `docker_sandbox::memory_processors_and_processes_are_limited`, `host_process::those_that_multiply_in_sessions_of_their_own_are_stopped_in_time` |
 //! | tests that ignore SIGTERM | [`scripts`]; `docker_sandbox::a_script_that_does_not_end_is_killed_with_all_it_started`, `host_process::who_ignores_the_request_to_end_is_killed` |
 //! | tests that leave daemons behind | `stories::test_places`; `docker_sandbox::what_a_script_leaves_behind_does_not_hold_it_up`, `host_process::a_daemon_left_behind_neither_holds_up_the_stage_nor_outlives_it` |
 //! | tests that print 1 GB, with line ends and without | [`scripts`]; `run_log::of_a_flood_the_head_and_the_end_are_kept` |

@@ -7,6 +7,7 @@ use crate::hostile::once_measured;
 use crate::hostile::sized;
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::assertions::eventually;
 use crate::world::repository::Change;
 
 const MIB: u64 = 1 << 20;
@@ -34,6 +35,42 @@ async fn a_test_that_forks_without_end_fails_and_leaves_nothing_running() {
     assert!(mail.text.contains("fork"), "{}", mail.text);
     assert_eq!(world.processes_naming(&marker), [""; 0]);
     world.expect_nothing_deployed().await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_test_on_the_host_that_multiplies_is_stopped_and_what_it_started_ends_with_its_run() {
+    let (world, canaries) = hostile().await;
+    world.agent.set("/projects/0/test/in", json!("host"));
+    world.agent.set("/projects/0/cancel_running", true);
+    let marker = format!("7{}", world.prefix().chars().filter(char::is_ascii_digit).collect::<String>());
+    // Each starts two and goes on; 4,095 at the most, were nobody to stop it.
+    let multiply = "f() { if test $1 -gt 0; then f $(($1 - 1)) & f $(($1 - 1)) & fi; ";
+    commit_tests(&world, &format!("{multiply}sleep {marker}; }}\nf 11")).await;
+    let agent = world.agent.spawn_run().await;
+
+    let mail = world.expect_mail("tests failed").await;
+
+    world.expect_runs(&["1 ci failed at test"]).await;
+    assert!(mail.text.contains("processes") || mail.text.contains("fork"), "{}", mail.text);
+    assert_eq!(world.processes_naming(&marker), [""; 0]);
+    world.agent.command(&["plan", world.project()]).await.expect_success();
+
+    // A run that a newer commit ends takes along what hides from it.
+    let hide = format!("(env -i setsid sh -c 'cd /; sleep {marker}' &); sleep {marker}");
+    commit_tests(&world, &format!("{hide}\n# once more")).await;
+    let hidden = eventually(async || match world.processes_naming(&marker).len() {
+        0..3 => Err("it has not started"),
+        _ => Ok(()),
+    });
+    hidden.await.expect("the tests run");
+    world.repo.commit_page("hello tested").await;
+    world.expect_mail("deployed").await;
+    let superseded = ["1 ci failed at test", "2 ci superseded at test", "3 ci pushed 1", "4 cd deployed 1"];
+    world.expect_runs(&superseded).await;
+    assert_eq!(world.processes_naming(&marker), [""; 0]);
+    assert!(agent.terminate().await.success());
     canaries.expect_nowhere(&world).await;
     world.end().await;
 }
