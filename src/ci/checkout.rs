@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::clients::git::GitError;
+use crate::config::settings::LfsFiles;
 use crate::config::settings::SourceSettings;
 use crate::config::settings::Submodules;
 use crate::fault_point::Effect;
@@ -15,6 +16,10 @@ use crate::model::Stage;
 use crate::model::StageError;
 use crate::run::Run;
 use crate::run::failed;
+
+/// Said of a tree whose LFS files nobody asked for.
+const POINTERS: &str = "homeport: files of this repository are kept in Git LFS and stay pointers here: to get their \
+                        contents, give the project `\"lfs\": true`\n";
 
 /// The files of one commit. Made only by [`checkout`].
 #[derive(Debug)]
@@ -76,6 +81,13 @@ impl Drop for WorkTree {
 /// GitHub or the disk failed; or the commit is gone, since the branch was rewritten meanwhile.
 pub async fn checkout(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Checkout, StageError> {
     let tree = lay_out(run, source, commit, "tree").await?;
+    let stays_pointers = match source.lfs {
+        LfsFiles::Pointers => run.clients.git.has_lfs_files(&run.project.name, &commit.sha).await,
+        LfsFiles::Contents => false,
+    };
+    if stays_pointers {
+        run.log.output(Stage::Checkout)(POINTERS.as_bytes());
+    }
     Ok(Checkout { commit: commit.clone(), tree })
 }
 
@@ -107,7 +119,7 @@ async fn lay_out(
 ) -> Result<WorkTree, StageError> {
     let tree = WorkTree::of(run, what).map_err(failed(Stage::Checkout, Blame::World))?;
     let output = run.log.output(Stage::Checkout);
-    let git = &run.clients.git;
+    let git = run.clients.git.clone().with_lfs(source.lfs);
     git.checkout(&run.project.name, &source.repository, &source.followed, &commit.sha, tree.path(), &output)
         .await
         .map_err(told)?;

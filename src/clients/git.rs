@@ -4,10 +4,11 @@
 //! that a repository brings along.
 //!
 //! The tree is read through a private index and not by `git archive`, which leaves out what the repository
-//! marks with `export-ignore`. Submodules stay empty folders unless they are asked for; LFS files stay pointers.
+//! marks with `export-ignore`. Submodules stay empty folders, and LFS files pointers, unless they are asked for.
 
 mod command;
 mod error;
+mod lfs;
 mod mirror;
 mod submodules;
 
@@ -23,7 +24,9 @@ use url::Url;
 use crate::clients::clock::Clock;
 use crate::clients::git::command::Ended;
 use crate::clients::git::command::GitCommand;
+use crate::clients::git::lfs::Contents;
 use crate::clients::git::mirror::Mirror;
+use crate::config::settings::LfsFiles;
 use crate::model::CommitSha;
 use crate::model::Followed;
 use crate::model::ProjectName;
@@ -45,6 +48,7 @@ pub struct Git {
     clone_url: Url,
     token: Option<SecretString>,
     limit: Duration,
+    lfs: LfsFiles,
 }
 
 /// What one checkout is about.
@@ -63,13 +67,26 @@ impl Git {
         // git is started in other folders than this process.
         let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
         let mirrors = state_dir.join("mirrors");
-        Self { program: "git".into(), mirrors, clone_url: clone_url.clone(), token, limit }
+        Self {
+            program: "git".into(),
+            mirrors,
+            clone_url: clone_url.clone(),
+            token,
+            limit,
+            lfs: LfsFiles::Pointers,
+        }
     }
 
     /// The same with another program than the `git` that `PATH` finds.
     #[must_use]
     pub fn with_program(self, program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), ..self }
+    }
+
+    /// The same, with this in the place of LFS files.
+    #[must_use]
+    pub fn with_lfs(self, lfs: LfsFiles) -> Self {
+        Self { lfs, ..self }
     }
 
     /// Fills `tree_dir` with the files of exactly this commit, without `.git`. Whatever was in that folder
@@ -124,13 +141,25 @@ impl Git {
         if !self.has_fetched(mirror, wanted).await? {
             self.fetch(mirror, wanted).await?;
         }
+        let contents =
+            Contents { git: self, mirror, repository: wanted.repository, tree: 0, out: wanted.out };
+        contents.gather(&self.address_of(wanted.repository)?, wanted.sha).await?;
         mirror::remove(wanted.tree_dir).await?;
         mirror::create(wanted.tree_dir).await?;
         let read = GitCommand::new(&["read-tree", "--reset", "-u", wanted.sha.as_str()])
             .in_repository(mirror.path())
             .into_tree(wanted.tree_dir, &mirror.index());
-        self.run(mirror, read, wanted).await?;
+        self.run(mirror, contents.fill(read), wanted).await?;
         mirror::remove(&mirror.index()).await
+    }
+
+    /// Whether a commit that was laid out marks files as those of LFS.
+    pub async fn has_lfs_files(&self, project: &ProjectName, sha: &CommitSha) -> bool {
+        let mirror = Mirror::of(&self.mirrors, project);
+        let marks = ["grep", "-q", "-e", "filter=lfs", sha.as_str(), "--", ":(glob)**/.gitattributes"];
+        let found =
+            GitCommand::question(&marks).in_repository(mirror.path()).run(&self.program, &|_| {}).await;
+        found.is_ok_and(|ended| ended.is_success())
     }
 
     /// Whether an earlier run has fetched this very commit.
@@ -217,6 +246,12 @@ impl Git {
             }
             (error, _) => error,
         }
+    }
+
+    fn address_of(&self, repository: &Repository) -> Result<Url, GitError> {
+        let address = self.url_of(repository);
+        Url::parse(&address)
+            .map_err(|why| GitError::Failed { message: format!("{address} is no address: {why}") })
     }
 
     fn url_of(&self, repository: &Repository) -> String {

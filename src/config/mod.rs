@@ -32,6 +32,7 @@ mod rivals;
 mod sourcing;
 pub mod suggest;
 mod test_place;
+mod testing;
 
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -38,6 +38,10 @@ pub struct Project {
     /// Default `false`: they stay empty.
     #[schemars(extend("default" = false))]
     pub submodules: Option<bool>,
+    /// Whether the files that the repository keeps in Git LFS get their contents, by the program `git-lfs`. Default
+    /// `false`: they stay pointers.
+    #[schemars(extend("default" = false))]
+    pub lfs: Option<bool>,
     /// A commit is run only if one of these files changed since the last one that was: patterns of paths from the
     /// repository's root, with GitHub's meaning. The last pattern that matches a file counts; `!` takes it out again.
     pub paths: Option<Vec<String>>,

@@ -24,6 +24,7 @@ use crate::model::ProjectName;
 
 pub use source::BuildSettings;
 pub use source::FileFilter;
+pub use source::LfsFiles;
 pub use source::OnNewer;
 pub use source::SourceSettings;
 pub use source::Submodules;

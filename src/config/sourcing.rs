@@ -1,4 +1,4 @@
-//! Resolving the part of a project that builds: repository, tests, image. See [`resolve`].
+//! Resolving the part of a project that builds: repository and image. See [`resolve`].
 //!
 //! [`resolve`]: crate::config::resolve
 
@@ -15,19 +15,15 @@ use crate::config::project::Image;
 use crate::config::project::Project;
 use crate::config::project::TagRule;
 use crate::config::project::TagSchemeName;
-use crate::config::project::Test;
-use crate::config::project::TestCommands;
-use crate::config::project::TestPlace;
-use crate::config::project::default_test_timeout;
 use crate::config::resolve::Scope;
 use crate::config::settings::BuildSettings;
 use crate::config::settings::FileFilter;
+use crate::config::settings::LfsFiles;
 use crate::config::settings::OnNewer;
 use crate::config::settings::ProjectSettings;
 use crate::config::settings::SourceSettings;
 use crate::config::settings::Submodules;
-use crate::config::settings::TestPlan;
-use crate::config::settings::TestTerms;
+use crate::config::testing;
 use crate::model::Branch;
 use crate::model::Followed;
 use crate::model::Glob;
@@ -61,13 +57,14 @@ pub fn source(
     let followed = followed(&written, path, problems);
     let poll = written.poll.github.unwrap_or(DEFAULT_POLL);
     warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
-    let test = tests(written.test, &path.key("test"), problems);
+    let test = testing::tests(written.test, &path.key("test"), problems);
     let build = build(written.image?, &path.key("image"), problems);
     let files = file_filter(written.paths.as_deref(), written.paths_ignore.as_deref(), path, problems);
     Some(Some(SourceSettings {
         repository: written.repository?,
         followed: followed?,
         submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
+        lfs: if written.lfs == Some(true) { LfsFiles::Contents } else { LfsFiles::Pointers },
         files: files?,
         on_newer: if written.cancel_running == Some(true) { OnNewer::Cancel } else { OnNewer::Wait },
         poll,
@@ -110,6 +107,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
         (path.key("branch"), written.branch.is_some()),
         (path.key("on"), written.on.is_some()),
         (path.key("submodules"), written.submodules.is_some()),
+        (path.key("lfs"), written.lfs.is_some()),
         (path.key("paths"), written.paths.is_some()),
         (path.key("paths_ignore"), written.paths_ignore.is_some()),
         (path.key("cancel_running"), written.cancel_running.is_some()),
@@ -202,70 +200,6 @@ fn globs(written: &[String], path: &JsonPath, problems: &mut Problems<'_>) -> Op
     Some(globs)
 }
 
-fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
-    match written {
-        None => Some(TestPlan::Detect(TestTerms {
-            timeout: default_test_timeout().get(),
-            network: None,
-            cache: true,
-        })),
-        Some(Test::Word(_)) => Some(TestPlan::None),
-        Some(Test::Commands(written)) => test_commands(written, path, problems),
-    }
-}
-
-fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
-    let timeout = timeout(written.timeout, &path.key("timeout"), problems)?;
-    let terms = TestTerms { timeout, network: written.network, cache: written.cache.unwrap_or(true) };
-    for (index, command) in written.commands.iter().enumerate() {
-        if command.trim().is_empty() || command.contains('\0') {
-            problems.refuse(
-                &path.key("commands").index(index),
-                "this is no command: write what a shell would run",
-            );
-        }
-    }
-    let has_commands = !written.commands.is_empty();
-    let place_of_its_own = matches!(written.place, Some(TestPlace::Host(_) | TestPlace::Dockerfile(_)));
-    if place_of_its_own && written.cache == Some(true) {
-        problems.refuse(&path.key("cache"), "only tests in an `image` have a cache: remove this key");
-    }
-    match &written.place {
-        None if has_commands => problems.refuse(
-            &path.key("in"),
-            "missing: where the commands run, such as `{\"image\": \"python:3.12-slim\"}` or `\"host\"`",
-        ),
-        None => return Some(TestPlan::Detect(terms)),
-        Some(TestPlace::Host(_)) => {
-            require_commands(has_commands, path, problems);
-            if written.network.is_some() {
-                problems.refuse(
-                    &path.key("network"),
-                    "tests on the host have this machine's network: remove this key, or test in an `image`",
-                );
-            }
-        }
-        Some(TestPlace::Image(place)) => {
-            problems.keep(&path.key("in").key("image"), image::reference(&place.image));
-            require_commands(has_commands, path, problems);
-        }
-        Some(TestPlace::Dockerfile(place)) => {
-            let place_path = path.key("in");
-            problems.keep(&place_path.key("dockerfile"), image::repository_path(&place.dockerfile));
-            if let Some(target) = &place.target {
-                problems.keep(&place_path.key("target"), image::build_stage(target));
-            }
-        }
-    }
-    Some(TestPlan::Run { place: written.place?, commands: written.commands, terms })
-}
-
-fn require_commands(has_commands: bool, path: &JsonPath, problems: &mut Problems<'_>) {
-    if !has_commands {
-        problems.refuse(&path.key("commands"), "missing: what to run, such as `[\"pytest -q\"]`");
-    }
-}
-
 fn build(written: Image, path: &JsonPath, problems: &mut Problems<'_>) -> Option<BuildSettings> {
     let context = written.context.as_deref().unwrap_or(".");
     let context = problems.keep(&path.key("context"), image::repository_path(context));
@@ -319,7 +253,8 @@ fn dockerfile(
     problems.keep(&path, image::below_context(&in_repository, context?))
 }
 
-fn timeout(written: Interval, path: &JsonPath, problems: &mut Problems<'_>) -> Option<Duration> {
+/// The most time something may take.
+pub fn timeout(written: Interval, path: &JsonPath, problems: &mut Problems<'_>) -> Option<Duration> {
     if written.get().is_zero() {
         problems.refuse(path, "nothing ends in no time: write a duration such as `15m`");
         return None;

@@ -11,8 +11,6 @@ use std::sync::Mutex;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use homeport::model::CommitSha;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -20,6 +18,8 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
+use crate::lfs_server::Shelf;
+use crate::lfs_server::basic;
 use crate::stub_server::answer;
 
 /// Who may fetch, and how.
@@ -34,6 +34,8 @@ pub struct Rules {
 /// `me/hello` behind HTTP; ends when dropped.
 pub struct GitServer {
     pub url: Url,
+    /// The contents of its LFS files.
+    pub lfs: Shelf,
     folder: TempDir,
     seen: Arc<Mutex<Vec<String>>>,
     _serving: AbortOnDropHandle<()>,
@@ -52,15 +54,17 @@ impl GitServer {
         run(folder.path(), &["git", "init", "-q", "-b", "main", "work"]);
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let remember = Arc::clone(&seen);
+        let lfs = Shelf::default();
+        let shelf = lfs.clone();
         let router = Router::new().fallback(move |request: Request| {
-            let (root, rules) = (root.clone(), rules.clone());
+            let (root, rules, shelf) = (root.clone(), rules.clone(), shelf.clone());
             remember.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
-            async move { serve(&root, &rules, request).await }
+            async move { serve(&root, &rules, &shelf, request).await }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { url, folder, seen, _serving: AbortOnDropHandle::new(serving) }
+        Self { url, lfs, folder, seen, _serving: AbortOnDropHandle::new(serving) }
     }
 
     /// The owner's own working copy.
@@ -68,13 +72,25 @@ impl GitServer {
         self.folder.path().join("work")
     }
 
+    /// Serves the repositories of another folder too, below `owner`.
+    pub fn serve_also(&self, owner: &str, repositories: &Path) {
+        std::os::unix::fs::symlink(repositories, self.folder.path().join("srv").join(owner)).unwrap();
+    }
+
     /// Adds the repository `me/NAME` with one file, and gives its commit.
     pub fn another(&self, name: &str, file: &str) -> CommitSha {
+        self.another_with(name, &[(file, &format!("{file} of {name}\n"))])
+    }
+
+    /// Adds the repository `me/NAME` with these files, and gives its commit.
+    pub fn another_with(&self, name: &str, files: &[(&str, &str)]) -> CommitSha {
         let work = self.folder.path().join(format!("work-{name}"));
         let bare = self.folder.path().join(format!("srv/me/{name}.git"));
         run(self.folder.path(), &["git", "init", "-q", "--bare", "-b", "main", &bare.to_string_lossy()]);
         run(self.folder.path(), &["git", "init", "-q", "-b", "main", &work.to_string_lossy()]);
-        std::fs::write(work.join(file), format!("{file} of {name}\n")).unwrap();
+        for (file, text) in files {
+            std::fs::write(work.join(file), text).unwrap();
+        }
         run(&work, &["git", "add", "-A"]);
         run(&work, &["git", "commit", "-q", "-m", "Begin"]);
         run(&work, &["git", "push", "-q", &bare.to_string_lossy(), "HEAD:refs/heads/main"]);
@@ -139,14 +155,19 @@ pub fn run(folder: &Path, command: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn serve(root: &Path, rules: &Rules, request: Request) -> Response {
+async fn serve(root: &Path, rules: &Rules, lfs: &Shelf, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let header = |name: &str| parts.headers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
-    if let Some(token) = rules.token {
-        let basic = BASE64_STANDARD.encode(format!("x-access-token:{token}"));
-        if header("authorization") != format!("Basic {basic}") {
-            return answer(401, &[("www-authenticate", "Basic realm=\"GitHub\"")], "Repository not found.");
-        }
+    if let Some(id) = parts.uri.path().strip_prefix("/lfs/") {
+        return lfs.content(id);
+    }
+    let is_let_in = |token| header("authorization") == format!("Basic {}", basic(token));
+    if rules.token.is_some_and(|token| !is_let_in(token)) {
+        return answer(401, &[("www-authenticate", "Basic realm=\"GitHub\"")], "Repository not found.");
+    }
+    if parts.uri.path().ends_with("/info/lfs/objects/batch") {
+        let body = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        return lfs.batch(&header("host"), &body).await;
     }
     let mut backend = tokio::process::Command::new("git");
     backend

@@ -184,13 +184,30 @@ impl GitCommand {
         self.with_settings(HOUSEKEEPING)
     }
 
-    fn with_settings(mut self, settings: &[&str]) -> Self {
+    /// Is told this beside what every git here is told.
+    pub(super) fn with_settings(mut self, settings: &[&str]) -> Self {
         self.settings.extend(settings.iter().flat_map(|setting| ["-c".into(), OsString::from(setting)]));
+        self
+    }
+
+    /// Is told one thing more, `KEY=VALUE`.
+    pub(super) fn setting(mut self, setting: OsString) -> Self {
+        self.settings.extend(["-c".into(), setting]);
         self
     }
 
     /// Runs it to its end. Dropped before, it is killed with all its children.
     pub(super) async fn run(self, program: &Path, out: Output<'_>) -> Result<Ended, GitError> {
+        self.run_into(program, out, &|_| {}).await
+    }
+
+    /// The same, with another place for what it prints to stdout, of which only the end is kept.
+    pub(super) async fn run_into(
+        self,
+        program: &Path,
+        out: Output<'_>,
+        printed: Output<'_>,
+    ) -> Result<Ended, GitError> {
         let verb =
             self.arguments.first().map_or_else(String::new, |verb| verb.to_string_lossy().into_owned());
         let _effect = (!self.is_question).then(|| Effect::begin("git", &verb));
@@ -204,7 +221,7 @@ impl GitCommand {
         let mut group = Group::of(child.id());
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, stderr, status) =
-            tokio::join!(collect(stdout, kept, &|_: &[u8]| {}), collect(stderr, kept, out), child.wait());
+            tokio::join!(collect(stdout, kept, printed), collect(stderr, kept, out), child.wait());
         group.has_ended();
         let status =
             status.map_err(|error| GitError::Failed { message: format!("wait for git {verb}: {error}") })?;

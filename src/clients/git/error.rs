@@ -42,6 +42,9 @@ const UNREACHABLE: &[&str] = &[
     "unexpected disconnect",
     "remote error: ",
 ];
+/// The codes by which an LFS server says of a content that it has it not, or no more.
+const LFS_MISSING: &[&str] = &["[404]", "[410]"];
+const LFS_TRANSFER_FAILED: &str = "failed to fetch some objects";
 const NO_GIT_SERVER: &[&str] = &["not valid: is this a git repository", "dumb http transport"];
 
 /// Why the files of a commit could not be laid out.
@@ -104,6 +107,27 @@ pub enum GitError {
         /// Why.
         source: Box<GitError>,
     },
+    /// The commit points to the contents of LFS files that nobody has uploaded.
+    #[error(
+        "the commit has LFS files whose contents `{repository}` does not have: upload them with `git lfs push --all origin`, then `homeport retry` ({message})"
+    )]
+    LfsMissing {
+        /// The repository.
+        repository: Repository,
+        /// git-lfs's own words.
+        message: String,
+    },
+    /// The contents of LFS files cannot be fetched.
+    #[error("the LFS files of `{repository}` cannot be fetched: {message}")]
+    Lfs {
+        /// The repository.
+        repository: Repository,
+        /// git-lfs's own words.
+        message: String,
+    },
+    /// There is no git-lfs on this machine.
+    #[error("`git-lfs` is not installed, and `lfs` of this project needs it: `sudo apt install git-lfs`")]
+    LfsNotInstalled,
     /// The disk is full.
     #[error("no space is left for {}: free some on that disk", .path.display())]
     NoSpace {
@@ -136,7 +160,7 @@ impl GitError {
     /// Whose fault it is: what a commit names and nobody has is its own.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Refused { .. } | Self::Submodule { .. } => Blame::Commit,
+            Self::Refused { .. } | Self::Submodule { .. } | Self::LfsMissing { .. } => Blame::Commit,
             Self::InSubmodule { source, .. } => source.blame(),
             Self::Denied { .. }
             | Self::NotFound { .. }
@@ -145,6 +169,8 @@ impl GitError {
             | Self::NoSpace { .. }
             | Self::TimedOut { .. }
             | Self::NotInstalled { .. }
+            | Self::LfsNotInstalled
+            | Self::Lfs { .. }
             | Self::Failed { .. } => Blame::World,
         }
     }
@@ -197,6 +223,41 @@ pub(super) fn failure(
         return GitError::Unreachable { repository, message };
     }
     GitError::Failed { message: format!("git {} failed: {message}", ended.verb) }
+}
+
+/// What a failed `git lfs fetch` means.
+pub(super) fn lfs_failure(
+    ended: &Ended,
+    repository: &Repository,
+    mirror: &Path,
+    has_token: bool,
+) -> GitError {
+    let repository = repository.clone();
+    let words = ended.stderr.to_ascii_lowercase();
+    if words.contains("'lfs' is not a git command") {
+        return GitError::LfsNotInstalled;
+    }
+    if contains_any(&words, NO_SPACE) {
+        return GitError::NoSpace { path: mirror.to_owned() };
+    }
+    let message = ended
+        .stderr
+        .lines()
+        .filter(|line| !line.contains(LFS_TRANSFER_FAILED))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let message: String = message.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
+    // git-lfs's last words where a server was the matter; without them it may be the mirror.
+    if !words.contains(LFS_TRANSFER_FAILED) {
+        return GitError::Failed { message: format!("git lfs fetch failed: {message}") };
+    }
+    if contains_any(&words, LFS_MISSING) {
+        return GitError::LfsMissing { repository, message };
+    }
+    if contains_any(&words, DENIED) {
+        return GitError::Denied { repository, has_token };
+    }
+    GitError::Lfs { repository, message }
 }
 
 fn contains_any(text: &str, parts: &[&str]) -> bool {

@@ -37,6 +37,11 @@ impl Mirror {
         self.path.join("homeport.index")
     }
 
+    /// Where the contents of LFS files are kept, a folder for each tree.
+    pub(super) fn lfs(&self) -> PathBuf {
+        self.path.join("homeport.lfs")
+    }
+
     /// Whether there is something that git would take for a repository.
     pub(super) async fn is_there(&self) -> bool {
         let path = self.path.clone();
@@ -102,11 +107,12 @@ pub(super) fn is_full(path: &Path) -> bool {
     })
 }
 
-async fn blocking(
+/// Works on a folder.
+pub(super) async fn blocking<T: Send + 'static>(
     verb: &str,
     path: &Path,
-    work: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Result<(), GitError> {
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, GitError> {
     let effect = Effect::begin("git", verb);
     let work = move || {
         let done = work();

@@ -16,6 +16,8 @@ use crate::clients::git::command::Ended;
 use crate::clients::git::command::GitCommand;
 use crate::clients::git::error;
 use crate::clients::git::error::GitError;
+use crate::clients::git::lfs;
+use crate::clients::git::lfs::Contents;
 use crate::clients::git::mirror;
 use crate::clients::git::mirror::Mirror;
 use crate::model::CommitSha;
@@ -71,9 +73,11 @@ impl Git {
         let done = Clock::within(self.limit, passage.all(sha, tree_dir)).await.unwrap_or_else(|slow| {
             Err(GitError::TimedOut { repository: repository.clone(), limit: slow.limit })
         });
-        if let Err(GitError::Failed { .. }) = &done {
+        match &done {
             // It may be the mirror that is damaged: the next try begins with a new one.
-            mirror.discard().await?;
+            Err(GitError::Failed { .. }) => mirror.discard().await?,
+            Err(_) => {}
+            Ok(()) => lfs::forget_trees_after(&mirror, passage.laid_out).await?,
         }
         done.map(|()| passage.laid_out)
     }
@@ -81,9 +85,7 @@ impl Git {
 
 impl Passage<'_> {
     async fn all(&mut self, sha: &CommitSha, tree_dir: &Path) -> Result<(), GitError> {
-        let address = self.git.url_of(self.repository);
-        let url = Url::parse(&address)
-            .map_err(|why| GitError::Failed { message: format!("{address} is no address: {why}") })?;
+        let url = self.git.address_of(self.repository)?;
         let tree_dir = std::path::absolute(tree_dir).unwrap_or_else(|_| tree_dir.to_owned());
         let mut parents = vec![Parent { url, sha: sha.clone(), folder: tree_dir, prefix: String::new() }];
         while let Some(parent) = parents.pop() {
@@ -129,11 +131,20 @@ impl Passage<'_> {
         let url = resolve(&written.url, &parent.url, &self.git.clone_url).map_err(refused)?;
         (self.out)(format!("homeport: submodule {path}: {} of {url}\n", sha.short()).as_bytes());
         self.fetch(&path, &url, &sha).await?;
+        let repository = self.name_of(&url);
+        let contents = Contents {
+            git: self.git,
+            mirror: self.mirror,
+            repository: &repository,
+            tree: self.laid_out + 1,
+            out: self.out,
+        };
+        contents.gather(&url, &sha).await.map_err(|source| within(&path, source))?;
         let folder = parent.folder.join(&written.path);
         let read = GitCommand::new(&["read-tree", "--reset", "-u", sha.as_str()])
             .in_repository(self.mirror.path())
             .into_tree(&folder, &self.mirror.index());
-        let ended = read.run(&self.git.program, self.out).await?;
+        let ended = contents.fill(read).run(&self.git.program, self.out).await?;
         if !ended.is_success() {
             return Err(self.failure(&path, &url, &ended));
         }
@@ -199,15 +210,21 @@ impl Passage<'_> {
     }
 
     fn failure(&self, path: &str, url: &Url, ended: &Ended) -> GitError {
+        let (repository, has_token) = (self.name_of(url), self.git.token.is_some());
+        within(path, error::failure(ended, &repository, url.as_str(), self.mirror.path(), has_token))
+    }
+
+    fn name_of(&self, url: &Url) -> Repository {
         let name = url.path().trim_end_matches(".git").trim_start_matches('/');
-        let repository = name.parse().unwrap_or_else(|_| self.repository.clone());
-        let has_token = self.git.token.is_some();
-        let source = error::failure(ended, &repository, url.as_str(), self.mirror.path(), has_token);
-        match source {
-            // A disk is full for all of them.
-            GitError::NoSpace { .. } => source,
-            source => GitError::InSubmodule { path: path.to_owned(), source: Box::new(source) },
-        }
+        name.parse().unwrap_or_else(|_| self.repository.clone())
+    }
+}
+
+fn within(path: &str, source: GitError) -> GitError {
+    match source {
+        // A disk is full for all of them, and git-lfs missing.
+        GitError::NoSpace { .. } | GitError::LfsNotInstalled => source,
+        source => GitError::InSubmodule { path: path.to_owned(), source: Box::new(source) },
     }
 }
 

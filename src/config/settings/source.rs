@@ -21,6 +21,8 @@ pub struct SourceSettings {
     pub followed: Followed,
     /// What becomes of the folders of submodules.
     pub submodules: Submodules,
+    /// What stands in the place of LFS files.
+    pub lfs: LfsFiles,
     /// Which changed files make a commit worth a run.
     pub files: FileFilter,
     /// What a newer commit means for a run that goes on.
@@ -40,6 +42,15 @@ pub enum Submodules {
     Empty,
     /// They get their files, and so do those within them.
     Filled,
+}
+
+/// What stands in the place of LFS files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LfsFiles {
+    /// Their pointers, as the repository has them.
+    Pointers,
+    /// Their contents.
+    Contents,
 }
 
 /// Which changed files make a commit worth a run.
