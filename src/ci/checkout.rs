@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use crate::ci::room::runs_short;
 use crate::clients::git::GitError;
 use crate::config::settings::LfsFiles;
 use crate::config::settings::SourceSettings;
@@ -118,18 +119,31 @@ async fn lay_out(
     what: &str,
 ) -> Result<WorkTree, StageError> {
     let tree = WorkTree::of(run, what).map_err(failed(Stage::Checkout, Blame::World))?;
+    let filled = fill(run, source, commit, tree.path());
+    tokio::select! {
+        filled = filled => filled.map(|()| tree),
+        short = runs_short(run, tree.path()) => {
+            // Git has been killed. What it fetched takes room too, and is fetched again when it is wanted again.
+            if let Err(error) = run.clients.git.forget(&run.project.name).await {
+                run.log.line(Stage::Checkout, &format!("what was fetched stays: {error}"));
+            }
+            Err(short)
+        }
+    }
+}
+
+async fn fill(run: &Run, source: &SourceSettings, commit: &Commit, tree: &Path) -> Result<(), StageError> {
     let output = run.log.output(Stage::Checkout);
     let git = run.clients.git.clone().with_lfs(source.lfs);
-    git.checkout(&run.project.name, &source.repository, &source.followed, &commit.sha, tree.path(), &output)
+    git.checkout(&run.project.name, &source.repository, &source.followed, &commit.sha, tree, &output)
         .await
         .map_err(told)?;
     match source.submodules {
         Submodules::Empty => {}
         Submodules::Filled => {
-            let filled =
-                git.submodules(&run.project.name, &source.repository, &commit.sha, tree.path(), &output);
+            let filled = git.submodules(&run.project.name, &source.repository, &commit.sha, tree, &output);
             filled.await.map_err(told)?;
         }
     }
-    Ok(tree)
+    Ok(())
 }

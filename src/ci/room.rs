@@ -1,7 +1,8 @@
-//! Whether this machine has the disk and the memory that a build needs: one that fills the disk or the memory takes
-//! what serves with it.
+//! Whether this machine has the disk and the memory that a build needs, and whether a checkout leaves the disk what must
+//! stay free: what fills the disk or the memory takes what serves with it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::anyhow;
 
@@ -47,6 +48,55 @@ pub async fn check_room(run: &Run, stage: Stage) -> Result<(), StageError> {
     }
 }
 
+/// How often it is looked for what a checkout leaves, which a fast disk may lose half a gigabyte a second of.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a checkout must leave free on its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Floor {
+    before: u64,
+    bytes: u64,
+    /// Whose fault it is not to.
+    blame: Blame,
+}
+
+/// Waits until `folder`'s disk has less room than a checkout that begins now must leave it; gives the failure.
+pub async fn runs_short(run: &Run, folder: &Path) -> StageError {
+    let Some(before) = free_bytes(folder) else { return std::future::pending().await };
+    let floor = Floor::under(before, run.clients.build_needs.disk);
+    loop {
+        run.clients.clock.sleep(LOOK).await;
+        if let Some(free) = free_bytes(folder).filter(|free| *free < floor.bytes) {
+            let source = anyhow!(floor.crossed(free, folder));
+            return StageError { stage: Stage::Checkout, blame: floor.blame, source };
+        }
+    }
+}
+
+impl Floor {
+    /// A commit that takes as much as must stay free, and more, would take it at every try: it is the commit's fault
+    /// then. On a disk that had little more than that before, it may be anybody's: it is tried again.
+    fn under(before: u64, needed: u64) -> Self {
+        let blame = if before / 2 >= needed { Blame::Commit } else { Blame::World };
+        Self { before, bytes: needed.min(before / 2), blame }
+    }
+
+    fn crossed(self, free: u64, folder: &Path) -> String {
+        let [before, free, bytes] = [self.before, free, self.bytes].map(|bytes| bytes / 1_000_000);
+        let way_out = match self.blame {
+            Blame::Commit => {
+                ", then ask for another try with `homeport retry`; or let the repository hold less"
+            }
+            Blame::World | Blame::Image => " on that disk",
+        };
+        format!(
+            "the files of the commit fill the disk: of {before} MB that were free in {} before the checkout {free} MB are \
+             left, and {bytes} MB must stay free (`docker.min_free_disk`), so git was stopped. Free some room{way_out}",
+            folder.display()
+        )
+    }
+}
+
 /// What is missing and the way out, if anything is. What cannot be asked is not missing.
 fn shortage(free: Free, needs: BuildNeeds, root: &Path) -> Option<String> {
     let megabytes = |bytes: u64| bytes / 1_000_000;
@@ -84,6 +134,21 @@ mod tests {
     fn what_is_missing_is_named_with_its_figures() {
         insta::assert_snapshot!(shortage_of(Some(499_999_999), Some(0)).unwrap(), @"only 499 MB are free in /var/lib/docker, where Docker builds: at least 500 MB are needed. `docker system prune` may make room, and `docker.min_free_disk` says how much is needed");
         insta::assert_snapshot!(shortage_of(Some(500_000_000), Some(63_000_000)).unwrap(), @"only 63 MB of memory are available: a build needs at least 64 MB. Stop something, or let `docker.min_free_memory` say how much is needed");
+    }
+
+    #[test]
+    fn a_checkout_leaves_what_is_configured_or_half_of_what_there_was() {
+        let floor = |before, needed| {
+            let floor = Floor::under(before, needed);
+            (floor.bytes, floor.blame)
+        };
+        assert_eq!(floor(60_000, 500), (500, Blame::Commit));
+        assert_eq!(floor(1000, 500), (500, Blame::Commit));
+        assert_eq!(floor(998, 500), (499, Blame::World));
+        assert_eq!(floor(100, 500), (50, Blame::World));
+        let text =
+            Floor::under(2_000_000_000, 500_000_000).crossed(499_000_000, Path::new("/var/lib/homeport"));
+        insta::assert_snapshot!(text, @"the files of the commit fill the disk: of 2000 MB that were free in /var/lib/homeport before the checkout 499 MB are left, and 500 MB must stay free (`docker.min_free_disk`), so git was stopped. Free some room, then ask for another try with `homeport retry`; or let the repository hold less");
     }
 
     #[test]

@@ -117,6 +117,14 @@ impl Git {
         done
     }
 
+    /// Removes what was fetched for a project.
+    ///
+    /// # Errors
+    /// The folder cannot be removed.
+    pub async fn forget(&self, project: &ProjectName) -> Result<(), GitError> {
+        Mirror::of(&self.mirrors, project).discard().await
+    }
+
     /// Tries with the mirror that is there, and once more with a new one if that may be what is wrong.
     async fn lay_out(&self, mirror: &Mirror, wanted: &Wanted<'_>) -> Result<(), GitError> {
         if mirror.is_there().await {

@@ -114,7 +114,8 @@ pub struct Docker {
     /// build. Default `4GB`.
     #[schemars(extend("default" = "4GB"))]
     pub build_cache: Size,
-    /// What must be free on the disk of its images before a build starts, such as `2GB`. Default `500MB`.
+    /// What must be free on the disk of its images before a build starts, and stay free below `state_dir` while the files
+    /// of a commit are written, such as `2GB`. Default `500MB`.
     pub min_free_disk: Size,
     /// The memory that must be available before a build starts. Default `64MB`.
     pub min_free_memory: Size,

@@ -46,7 +46,7 @@ mod tests {
     fn changed(paths: &[&str]) -> CommitFacts {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         let since = "1a2b3c4d".repeat(5).parse().unwrap();
-        CommitFacts { tag: None, skip: None, changed: Changed::Files { since, paths } }
+        CommitFacts { changed: Changed::Files { since, paths }, ..CommitFacts::default() }
     }
 
     #[test]

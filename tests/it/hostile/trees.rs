@@ -18,6 +18,7 @@ use crate::hostile::once_measured;
 use crate::hostile::sized;
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::assertions::in_one_line;
 use crate::world::canaries::Canaries;
 use crate::world::repository::scrubbed_git;
 use crate::world::small_disk::SmallDisk;
@@ -68,7 +69,9 @@ async fn expect_through(world: World, canaries: Canaries, what: &str) {
     let started = Instant::now();
     let (finished, memory) = once_measured(&world).await;
 
-    eprintln!("{what}: {:?}, {memory} MiB of memory", started.elapsed());
+    let took = started.elapsed();
+    let log: usize = world.agent.run_logs().iter().map(|(_, log)| log.len()).sum();
+    eprintln!("{what}: {took:?}, {memory} MiB of memory, logs of {log} bytes");
     finished.expect_success();
     world.expect_serving("hello large").await;
     world.expect_mail("1 deployed").await;
@@ -115,12 +118,16 @@ async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_
     commit_much(&world, |stream| letters(stream, "large", sized(64 * MIB, 10_240 * MIB)));
 
     let started = Instant::now();
-    world.agent.once().await.expect_code(1);
+    let (finished, memory) = once_measured(&world).await;
 
-    eprintln!("a full disk: {:?}", started.elapsed());
+    let took = started.elapsed();
+    let log: usize = world.agent.run_logs().iter().map(|(_, log)| log.len()).sum();
+    eprintln!("a full disk: {took:?}, {memory} MiB of memory, logs of {log} bytes");
+    finished.expect_code(1);
     world.expect_runs(&["1 ci failed at checkout"]).await;
     let mail = world.expect_mail("checkout failed").await;
-    assert!(mail.text.contains("full") || mail.text.contains("space"), "{}", mail.text);
+    let text = in_one_line(&mail.text);
+    assert!(text.contains("fill the disk") || text.contains("no space is left"), "{text}");
     world.expect_nothing_deployed().await;
     expect_no_trees(&world).await;
     assert!(disk.used() < 16 * MIB, "{} bytes are left in use", disk.used());
@@ -129,6 +136,33 @@ async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_
     world.agent.once().await.expect_success();
     world.expect_serving("hello small").await;
     world.expect_mail("1 deployed").await;
+    canaries.expect_nowhere(&world).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_would_fill_the_disk_is_stopped_while_there_is_room_for_others() {
+    let (world, canaries) = hostile().await;
+    let Some(disk) = SmallDisk::mount(&world.agent.state_dir(), 600) else {
+        eprintln!("not tested: this user may not mount");
+        return;
+    };
+    world.agent.set("/docker/min_free_disk", "290MB");
+    commit_much(&world, |stream| letters(stream, "large", 640 * MIB));
+
+    world.agent.once().await.expect_code(1);
+
+    let mail = world.expect_mail("checkout failed").await;
+    let text = in_one_line(&mail.text);
+    assert!(
+        text.contains("the files of the commit fill the disk") && text.contains("homeport retry"),
+        "{text}"
+    );
+    expect_no_trees(&world).await;
+    assert!(disk.used() < 16 * MIB, "{} bytes are left in use", disk.used());
+    // It would take as much at every try.
+    world.agent.once().await.expect_success();
+    world.expect_runs(&["1 ci failed at checkout"]).await;
     canaries.expect_nowhere(&world).await;
     world.end().await;
 }
