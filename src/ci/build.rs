@@ -62,6 +62,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
         target: build.target.as_deref(),
         platform: platform.as_ref(),
         labels: &labels(run, source, tested.commit()),
+        secrets: &build.secrets,
         login: run.clients.build_login(),
         has_network: true,
         timeout: build.timeout,

@@ -131,6 +131,8 @@ async fn in_dockerfile(
         target: place.target.as_deref(),
         platform: None,
         labels: &labels(run),
+        // Whoever's commit it is could change what the tests print.
+        secrets: &BTreeMap::new(),
         login: run.clients.build_login(),
         // Where commands follow, the build only lays out what they need; where none do, it is the test.
         has_network: !commands.is_empty() || terms.network.is_none(),

@@ -114,5 +114,7 @@ fn redactor(settings: &Settings) -> Redactor {
     let logins = logins.into_iter().flatten().map(|login| (login.username.as_str(), &login.password));
     // git sends the token as the password of this user.
     let git = settings.github.token.as_ref().map(|token| ("x-access-token", token));
-    Redactor::new(alone.into_iter().flatten(), logins.chain(git))
+    let sources = settings.projects.iter().filter_map(|project| project.source.as_ref());
+    let of_builds = sources.flat_map(|source| source.build.secrets.values());
+    Redactor::new(alone.into_iter().flatten().chain(of_builds), logins.chain(git))
 }

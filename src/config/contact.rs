@@ -13,6 +13,7 @@ use crate::config::path::JsonPath;
 use crate::config::problem::Problems;
 use crate::config::resolve;
 use crate::config::resolve::Scope;
+use crate::config::secret::Shape;
 use crate::config::settings::EmailSettings;
 use crate::config::settings::HeartbeatSettings;
 use crate::config::settings::WebhookSettings;
@@ -131,7 +132,7 @@ pub fn webhook(
         "the secret that GitHub signs deliveries with, such as `{\"file\": \"webhook-secret\"}`",
         problems,
     )?;
-    let secret = resolve::secret(&source, &path.key("secret"), scope.reader, problems);
+    let secret = resolve::secret(&source, Shape::Line, &path.key("secret"), scope.reader, problems);
     Some(Some(WebhookSettings { listen: listen?, secret: secret? }))
 }
 

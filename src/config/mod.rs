@@ -18,6 +18,7 @@ pub mod settings;
 pub mod size;
 
 mod address;
+mod building;
 mod contact;
 mod decode;
 mod deploying;
@@ -33,6 +34,8 @@ mod sourcing;
 pub mod suggest;
 mod test_place;
 mod testing;
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -71,6 +74,20 @@ pub struct Config {
     /// The watched repositories, their images and deployments: at least one.
     #[schemars(required, length(min = 1))]
     pub projects: Option<Vec<Project>>,
+}
+
+impl Config {
+    /// Every secret that the file names.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
+        let password = self.email.as_ref().and_then(|email| email.smtp.as_ref()?.password.as_ref());
+        let signature = self.webhook.as_ref().and_then(|webhook| webhook.secret.as_ref());
+        let projects = self.projects.iter().flatten();
+        let of_builds = projects.filter_map(|project| project.image.as_ref()?.secrets.as_ref());
+        [self.github.token.as_ref(), self.docker_hub.token.as_ref(), password, signature]
+            .into_iter()
+            .flatten()
+            .chain(of_builds.flat_map(BTreeMap::values))
+    }
 }
 
 /// GitHub, or a GitHub Enterprise server.

@@ -10,6 +10,7 @@ use serde::de;
 
 use crate::config::duration::Interval;
 use crate::config::duration::Schedule;
+use crate::config::secret::SecretSource;
 use crate::model::Branch;
 use crate::model::ContainerName;
 use crate::model::ImageName;
@@ -188,6 +189,8 @@ pub struct Image {
     pub target: Option<String>,
     /// Build arguments. Not for secrets: an image's history shows them.
     pub args: Option<BTreeMap<String, String>>,
+    /// What `RUN --mount=type=secret,id=ID` lines of the Dockerfile are given, by id. Needs BuildKit.
+    pub secrets: Option<BTreeMap<String, SecretSource>>,
     /// The platform to build and deploy, such as `linux/arm64`. Default: this machine's own.
     #[schemars(extend("pattern" = "^linux/[a-z0-9]+(/v[0-9]+)?$"))]
     pub platform: Option<String>,

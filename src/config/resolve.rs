@@ -26,6 +26,7 @@ use crate::config::rivals;
 use crate::config::rivals::Claim;
 use crate::config::secret::SecretReader;
 use crate::config::secret::SecretSource;
+use crate::config::secret::Shape;
 use crate::config::settings::BuildNeeds;
 use crate::config::settings::GitHubSettings;
 use crate::config::settings::HubSettings;
@@ -54,7 +55,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
     let state_dir = folder(&config.state_dir, reader.folder, &root.key("state_dir"), problems);
     let log_dir = folder(&config.log_dir, reader.folder, &root.key("log_dir"), problems);
     let mut hidden: Vec<PathBuf> = state_dir.iter().chain(&log_dir).cloned().collect();
-    hidden.extend(reader.places(secrets(&config)));
+    hidden.extend(reader.places(config.secrets()));
     let github = github(&config.github, reader, problems);
     let hub_path = root.key("docker_hub");
     let has_hub_login = config.docker_hub.username.is_some()
@@ -100,23 +101,15 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
     })
 }
 
-/// Every secret that the file names.
-fn secrets(config: &Config) -> impl Iterator<Item = &SecretSource> {
-    let password = config.email.as_ref().and_then(|email| email.smtp.as_ref()?.password.as_ref());
-    let signature = config.webhook.as_ref().and_then(|webhook| webhook.secret.as_ref());
-    [config.github.token.as_ref(), config.docker_hub.token.as_ref(), password, signature]
-        .into_iter()
-        .flatten()
-}
-
 /// Reads a secret; says what is wrong or dubious about its place.
 pub fn secret(
     source: &SecretSource,
+    shape: Shape,
     path: &JsonPath,
     reader: SecretReader<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<SecretString> {
-    let read = problems.keep(path, reader.read(source))?;
+    let read = problems.keep(path, reader.read(source, shape))?;
     if let Some(warning) = read.warning {
         problems.warn(path, warning);
     }
@@ -140,7 +133,7 @@ pub fn login(
                     "a user name must not be empty or contain control characters",
                 );
             }
-            let password = secret(&source, &path.key(secret_key), reader, problems)?;
+            let password = secret(&source, Shape::Line, &path.key(secret_key), reader, problems)?;
             Some(Some(Login { username, password }))
         }
         (Some(_), None) => {
@@ -177,7 +170,8 @@ fn folder(text: &str, beside: &Path, path: &JsonPath, problems: &mut Problems<'_
 fn github(written: &GitHub, reader: SecretReader<'_>, problems: &mut Problems<'_>) -> Option<GitHubSettings> {
     let path = JsonPath::root().key("github");
     let has_token = written.token.is_some();
-    let token = written.token.as_ref().map(|source| secret(source, &path.key("token"), reader, problems));
+    let read = |source: &SecretSource| secret(source, Shape::Line, &path.key("token"), reader, problems);
+    let token = written.token.as_ref().map(read);
     let [api_url, clone_url] =
         [("api_url", &written.api_url), ("clone_url", &written.clone_url)].map(|(key, text)| {
             let url = problems.keep(&path.key(key), address::base_url(text));

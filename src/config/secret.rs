@@ -28,8 +28,8 @@ use serde::de::value::MapAccessDeserializer;
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The folder beside the configuration in which a secret may lie.
 const CREDENTIALS_FOLDER: &str = "credentials";
-/// The most bytes a secret may have; more is some other file.
-const LONGEST_SECRET: u64 = 64 * 1024;
+/// The most bytes a secret may have. More is some other file, and to mask a secret takes 500 times its own memory.
+const LONGEST_SECRET: u64 = 16 * 1024;
 /// The bit of a file's mode that lets everyone read it.
 const READABLE_BY_ALL: u32 = 0o004;
 const SOURCES: &str = "`{\"file\": \"PATH\"}` or `{\"env\": \"NAME\"}`";
@@ -130,6 +130,15 @@ pub struct SecretReader<'a> {
     pub need: Need,
 }
 
+/// What a secret may look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One line, or it could not stand in a header or a login.
+    Line,
+    /// A text of any kind, such as a key or a file of settings.
+    Text,
+}
+
 /// Whether secrets are needed for what a configuration is read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -142,7 +151,7 @@ pub enum Need {
 /// A secret that was read.
 #[derive(Debug)]
 pub struct ReadSecret {
-    /// The secret, without the line break at its end.
+    /// The secret; of a single line without the line break at its end, else as it was.
     pub secret: SecretString,
     /// What its owner should know about the place it was read from.
     pub warning: Option<String>,
@@ -152,17 +161,17 @@ impl SecretReader<'_> {
     /// Reads a secret from its place.
     ///
     /// # Errors
-    /// A sentence, if there is no such place, it cannot be read, is empty, or holds more than one line of text.
-    pub fn read(&self, source: &SecretSource) -> Result<ReadSecret, String> {
+    /// A sentence, if there is no such place, it cannot be read, is empty, or has another shape.
+    pub fn read(&self, source: &SecretSource, shape: Shape) -> Result<ReadSecret, String> {
         match self.need {
             Need::Values => {}
             Need::Nothing => return Ok(ReadSecret { secret: SecretString::default(), warning: None }),
         }
         match source {
-            SecretSource::File { file } => self.read_file(file),
-            SecretSource::Env { env } => self.read_variable(env),
+            SecretSource::File { file } => self.read_file(file, shape),
+            SecretSource::Env { env } => self.read_variable(env, shape),
             SecretSource::Plain(secret) => Ok(ReadSecret {
-                secret: checked(secret.expose_secret(), "this secret")?,
+                secret: checked(secret.expose_secret(), shape, "this secret")?,
                 warning: Some(format!(
                     "this secret stands in the config itself, for everyone to see who may read it: write {SOURCES}"
                 )),
@@ -184,7 +193,7 @@ impl SecretReader<'_> {
         places
     }
 
-    fn read_variable(&self, name: &str) -> Result<ReadSecret, String> {
+    fn read_variable(&self, name: &str, shape: Shape) -> Result<ReadSecret, String> {
         // Shown only in the usual spelling of a variable: what looks otherwise may be the secret itself.
         let is_usual =
             |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
@@ -197,10 +206,10 @@ impl SecretReader<'_> {
         })?;
         let what = format!("the environment variable{shown}");
         let text = value.to_str().ok_or_else(|| format!("{what} is not UTF-8 text"))?;
-        Ok(ReadSecret { secret: checked(text, &what)?, warning: None })
+        Ok(ReadSecret { secret: checked(text, shape, &what)?, warning: None })
     }
 
-    fn read_file(&self, file: &str) -> Result<ReadSecret, String> {
+    fn read_file(&self, file: &str, shape: Shape) -> Result<ReadSecret, String> {
         if file.is_empty() {
             return Err("this names no file: write `{\"file\": \"PATH\"}`".to_owned());
         }
@@ -229,7 +238,7 @@ impl SecretReader<'_> {
         let warning = (mode & READABLE_BY_ALL != 0).then(|| {
             format!("{name} can be read by every user of this machine: `chmod 600` it, with homeport's user as owner")
         });
-        Ok(ReadSecret { secret: checked(&text, &name)?, warning })
+        Ok(ReadSecret { secret: checked(&text, shape, &name)?, warning })
     }
 
     /// The paths at which a file is looked for, the first that exists counting.
@@ -259,14 +268,19 @@ fn content(path: &Path, metadata: &fs::Metadata) -> io::Result<(Zeroizing<String
     Ok((Zeroizing::new(text.to_owned()), metadata.permissions().mode()))
 }
 
-/// The secret without the line break at its end: one line, or it could not stand in a header or a login.
-fn checked(text: &str, place: &str) -> Result<SecretString, String> {
-    let secret = text.trim_end_matches(['\n', '\r']);
-    if secret.trim().is_empty() {
+/// The secret, without the line break at the end of a single line.
+fn checked(text: &str, shape: Shape, place: &str) -> Result<SecretString, String> {
+    let line = text.trim_end_matches(['\n', '\r']);
+    if line.trim().is_empty() {
         return Err(format!("{place} is empty"));
     }
-    if secret.chars().any(char::is_control) {
-        return Err(format!("{place} holds more than one line: it must hold the secret alone"));
+    let is_line = !line.chars().any(char::is_control);
+    match shape {
+        Shape::Line | Shape::Text if is_line => Ok(SecretString::from(line)),
+        Shape::Line => Err(format!("{place} holds more than one line: it must hold the secret alone")),
+        Shape::Text if text.len() as u64 > LONGEST_SECRET => {
+            Err(format!("{place} is longer than {LONGEST_SECRET} bytes"))
+        }
+        Shape::Text => Ok(SecretString::from(text)),
     }
-    Ok(SecretString::from(secret))
 }

@@ -1,22 +1,17 @@
-//! Resolving the part of a project that builds: repository and image. See [`resolve`].
+//! Resolving the part of a project that builds: its repository. The tests are in [`testing`], the image in [`building`].
+//! See [`resolve`].
 //!
+//! [`building`]: crate::config::building
+//! [`testing`]: crate::config::testing
 //! [`resolve`]: crate::config::resolve
 
-use std::time::Duration;
-
-use crate::config::duration::Interval;
+use crate::config::building;
 use crate::config::duration::Schedule;
 use crate::config::image;
-use crate::config::mounts;
 use crate::config::path::JsonPath;
 use crate::config::problem::Problems;
-use crate::config::project::BumpRule;
-use crate::config::project::Image;
 use crate::config::project::Project;
-use crate::config::project::TagRule;
-use crate::config::project::TagSchemeName;
 use crate::config::resolve::Scope;
-use crate::config::settings::BuildSettings;
 use crate::config::settings::FileFilter;
 use crate::config::settings::LfsFiles;
 use crate::config::settings::OnNewer;
@@ -30,7 +25,6 @@ use crate::model::Glob;
 
 const DEFAULT_BRANCH: &str = "main";
 const DEFAULT_POLL: Schedule = Schedule::every_seconds(30);
-const DEFAULT_BUILD_TIMEOUT: Interval = Interval::from_secs(3600);
 /// GitHub's limit without a token, of all polls of one address together.
 const POLLS_WITHOUT_TOKEN: f64 = 60.0;
 
@@ -58,7 +52,7 @@ pub fn source(
     let poll = written.poll.github.unwrap_or(DEFAULT_POLL);
     warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
     let test = testing::tests(written.test, &path.key("test"), problems);
-    let build = build(written.image?, &path.key("image"), problems);
+    let build = building::build(written.image?, &path.key("image"), scope.reader, problems);
     let files = file_filter(written.paths.as_deref(), written.paths_ignore.as_deref(), path, problems);
     Some(Some(SourceSettings {
         repository: written.repository?,
@@ -117,6 +111,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
         (image_path.key("context"), image.is_some_and(|image| image.context.is_some())),
         (image_path.key("target"), image.is_some_and(|image| image.target.is_some())),
         (image_path.key("args"), image.is_some_and(|image| image.args.is_some())),
+        (image_path.key("secrets"), image.is_some_and(|image| image.secrets.is_some())),
         (image_path.key("also"), image.is_some_and(|image| image.also.is_some())),
         (image_path.key("tag").key("bump"), image.is_some_and(|image| image.tag.bump.is_some())),
         (image_path.key("timeout"), image.is_some_and(|image| image.timeout.is_some())),
@@ -198,66 +193,4 @@ fn globs(written: &[String], path: &JsonPath, problems: &mut Problems<'_>) -> Op
         return None;
     }
     Some(globs)
-}
-
-fn build(written: Image, path: &JsonPath, problems: &mut Problems<'_>) -> Option<BuildSettings> {
-    let context = written.context.as_deref().unwrap_or(".");
-    let context = problems.keep(&path.key("context"), image::repository_path(context));
-    let dockerfile = dockerfile(written.dockerfile.as_deref(), context.as_deref(), path, problems);
-    if let Some(target) = &written.target {
-        problems.keep(&path.key("target"), image::build_stage(target));
-    }
-    let args = written.args.unwrap_or_default();
-    for (name, value) in &args {
-        let checked = mounts::variable(name).and_then(|()| mounts::variable_value(value));
-        problems.keep(&path.key("args").key(name), checked);
-    }
-    let also = written.also.unwrap_or_default();
-    for (index, tag) in also.iter().enumerate() {
-        problems.keep(&path.key("also").index(index), image::moving_tag(tag, written.tag.scheme));
-    }
-    let bump = bump(&written.tag, &path.key("tag").key("bump"), problems);
-    let timeout = timeout(written.timeout.unwrap_or(DEFAULT_BUILD_TIMEOUT), &path.key("timeout"), problems);
-    Some(BuildSettings {
-        dockerfile: dockerfile?,
-        context: context?,
-        target: written.target,
-        args,
-        bump,
-        also,
-        timeout: timeout?,
-    })
-}
-
-/// Only a semantic version has parts that mean something.
-fn bump(written: &TagRule, path: &JsonPath, problems: &mut Problems<'_>) -> BumpRule {
-    if written.bump.is_some() && written.scheme != TagSchemeName::Semver {
-        problems.refuse(
-            path,
-            "only versions of the scheme `semver` have parts to raise: remove it, or set that scheme",
-        );
-    }
-    written.bump.unwrap_or_default()
-}
-
-/// The Dockerfile's path below the context.
-fn dockerfile(
-    written: Option<&str>,
-    context: Option<&str>,
-    path: &JsonPath,
-    problems: &mut Problems<'_>,
-) -> Option<String> {
-    let path = path.key("dockerfile");
-    let Some(text) = written else { return Some("Dockerfile".to_owned()) };
-    let in_repository = problems.keep(&path, image::repository_path(text))?;
-    problems.keep(&path, image::below_context(&in_repository, context?))
-}
-
-/// The most time something may take.
-pub fn timeout(written: Interval, path: &JsonPath, problems: &mut Problems<'_>) -> Option<Duration> {
-    if written.get().is_zero() {
-        problems.refuse(path, "nothing ends in no time: write a duration such as `15m`");
-        return None;
-    }
-    Some(written.get())
 }

@@ -2,6 +2,7 @@
 //!
 //! [`resolve`]: crate::config::resolve
 
+use crate::config::building;
 use crate::config::image;
 use crate::config::path::JsonPath;
 use crate::config::problem::Problems;
@@ -11,7 +12,6 @@ use crate::config::project::TestPlace;
 use crate::config::project::default_test_timeout;
 use crate::config::settings::TestPlan;
 use crate::config::settings::TestTerms;
-use crate::config::sourcing;
 
 /// The tests of a project.
 pub fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
@@ -27,7 +27,7 @@ pub fn tests(written: Option<Test>, path: &JsonPath, problems: &mut Problems<'_>
 }
 
 fn test_commands(written: TestCommands, path: &JsonPath, problems: &mut Problems<'_>) -> Option<TestPlan> {
-    let timeout = sourcing::timeout(written.timeout, &path.key("timeout"), problems)?;
+    let timeout = building::timeout(written.timeout, &path.key("timeout"), problems)?;
     let terms = TestTerms { timeout, network: written.network, cache: written.cache.unwrap_or(true) };
     for (index, command) in written.commands.iter().enumerate() {
         if command.trim().is_empty() || command.contains('\0') {

@@ -27,6 +27,7 @@ async fn build_and_forget(docker: &Docker, text: &str) {
         target: None,
         platform: None,
         labels: &BTreeMap::new(),
+        secrets: &BTreeMap::new(),
         login: None,
         has_network: true,
         timeout: Duration::from_secs(120),

@@ -40,7 +40,7 @@ impl Desk {
             folder: tempfile::tempdir().unwrap(),
             environment: vec![("DOCKER_HUB_TOKEN".to_owned(), "hub-secret".to_owned())],
         };
-        for name in ["github-token", "docker-hub-token", "smtp-password", "webhook-secret"] {
+        for name in ["github-token", "docker-hub-token", "smtp-password", "webhook-secret", "pip.conf"] {
             desk.put(name, format!("{name}-content\n").as_bytes(), 0o600);
         }
         desk
@@ -263,10 +263,28 @@ fn a_secret_that_others_can_see_is_warned_about() {
 }
 
 #[test]
+fn a_secret_of_a_build_may_have_several_lines_and_is_hidden_from_tests() {
+    let desk = Desk::new();
+    desk.put("key", b"-----BEGIN KEY-----\nabc\n-----END KEY-----\n", 0o600);
+    desk.put("token", b"one line\n", 0o600);
+    let sources = json!({ "key": { "file": "key" }, "_t.o-k": { "file": "token" } });
+    let settings = desk.load(&minimal_with(&[("/projects/0/image/secrets", sources)])).unwrap().settings;
+    let secrets = &settings.projects[0].source.as_ref().unwrap().build.secrets;
+    assert_eq!(secrets["key"].expose_secret(), "-----BEGIN KEY-----\nabc\n-----END KEY-----\n");
+    assert_eq!(secrets["_t.o-k"].expose_secret(), "one line");
+    assert!(settings.hidden.contains(&desk.path("key")), "{:?}", settings.hidden);
+
+    desk.put("key", &[b'x'; 17_000], 0o600);
+    let one = json!({ "key": { "file": "key" } });
+    insta::assert_snapshot!(desk.errors(&minimal_with(&[("/projects/0/image/secrets", one)])), @"config.json:18:18: projects[0].image.secrets.key: the file `DIR/key` cannot be read: it is longer than 16384 bytes; it must be a file with the secret that homeport's user may read");
+}
+
+#[test]
 fn nothing_that_is_loaded_shows_a_secret() {
     let mut desk = Desk::new();
     desk.set("PLAIN", "hunter2");
     let text = minimal_with(&[
+        ("/projects/0/image/secrets", json!({ "a": "hunter2" })),
         ("/github", json!({ "token": "hunter2" })),
         ("/webhook", json!({ "secret": { "env": "PLAIN" } })),
     ]);

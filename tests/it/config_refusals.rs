@@ -189,7 +189,7 @@ fn secrets_that_cannot_be_had_are_refused_with_the_way_out() {
     desk.put("binary", b"\xff\xfe", 0o600);
     desk.put("two-lines", b"one\ntwo\n", 0o600);
     desk.put("folder/x", b"", 0o600);
-    desk.put("huge", &[b'x'; 70_000], 0o600);
+    desk.put("huge", &[b'x'; 17_000], 0o600);
     desk.set("CREDENTIALS_DIRECTORY", "/run/credentials/homeport.service");
     desk.set("EMPTY", "");
     let mut said = Vec::new();
@@ -222,7 +222,7 @@ fn secrets_that_cannot_be_had_are_refused_with_the_way_out() {
     config.json:9:14: github.token: the file `DIR/binary` cannot be read: it is not UTF-8 text; it must be a file with the secret that homeport's user may read
     config.json:9:14: github.token: the file `DIR/two-lines` holds more than one line: it must hold the secret alone
     config.json:9:14: github.token: the file `DIR/folder` cannot be read: it is not a regular file; it must be a file with the secret that homeport's user may read
-    config.json:9:14: github.token: the file `DIR/huge` cannot be read: it is longer than 65536 bytes; it must be a file with the secret that homeport's user may read
+    config.json:9:14: github.token: the file `DIR/huge` cannot be read: it is longer than 16384 bytes; it must be a file with the secret that homeport's user may read
     config.json:9:14: github.token: the environment variable `UNSET` is not set: set it for the service (`EnvironmentFile=` in its unit), or write `{"file": "PATH"}`
     config.json:9:14: github.token: the environment variable `EMPTY` is empty
     config.json:9:14: github.token: the environment variable named here is not set: set it for the service (`EnvironmentFile=` in its unit), or write `{"file": "PATH"}`
@@ -579,6 +579,21 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
             r#"projects[0].image.args["A B"]: the name of a variable has letters, digits, `_`, `.` and `-`, and starts with a letter or `_`"#,
         ),
         (
+            "/projects/0/image/secrets",
+            json!({ "npm token": { "file": "github-token" } }),
+            r#"projects[0].image.secrets["npm token"]: the id of a secret has letters, digits, `_`, `.` and `-`, starts with a letter, a digit or `_`, and has at most 128 of them: it is the file `/run/secrets/ID` in the build"#,
+        ),
+        (
+            "/projects/0/image/secrets",
+            json!({ "npm": "", "pip": { "env": "UNSET" } }),
+            "projects[0].image.secrets.npm: this secret is empty\nprojects[0].image.secrets.pip: the environment variable `UNSET` is not set: set it for the service (`EnvironmentFile=` in its unit), or write `{\"file\": \"PATH\"}`",
+        ),
+        (
+            "/projects/0/image/secrets",
+            json!(["npm"]),
+            "projects[0].image.secrets: expected an object `{…}`, found a list",
+        ),
+        (
             "/projects/0/image/timeout",
             json!("forever"),
             "projects[0].image.timeout: `forever` is not a duration: write whole numbers with the units `d`, `h`, `m`, `s` or `ms`, such as `30s` or `1h30m`",
@@ -725,8 +740,8 @@ fn a_project_that_only_deploys_has_no_keys_for_building() {
         ("/projects/0/test", json!("none")),
         (
             "/projects/0/image",
-            json!({ "name": "grafana", "dockerfile": "D", "context": ".", "target": "t", "args": {}, "also": [],
-                    "timeout": "1m", "platform": "linux/arm64", "tag": { "scheme": "semver" } }),
+            json!({ "name": "grafana", "dockerfile": "D", "context": ".", "target": "t", "args": {}, "secrets": {},
+                    "also": [], "timeout": "1m", "platform": "linux/arm64", "tag": { "scheme": "semver" } }),
         ),
     ];
     insta::assert_snapshot!(refusal(&edits), @r"
@@ -735,6 +750,7 @@ fn a_project_that_only_deploys_has_no_keys_for_building() {
     projects[0].image.args: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.context: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.dockerfile: nothing is built here without a `repository`: give one, or remove this key
+    projects[0].image.secrets: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.target: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.timeout: nothing is built here without a `repository`: give one, or remove this key
     projects[0].poll.github: nothing is built here without a `repository`: give one, or remove this key

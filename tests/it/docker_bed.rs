@@ -12,6 +12,7 @@ use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,7 @@ use homeport::model::ROLE_SERVICE;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
 /// What no call of a test may take.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -115,6 +117,17 @@ impl Bed {
         dockerfile: &str,
         timeout: Duration,
     ) -> Result<String, BuildError> {
+        self.try_build_with(builder, dockerfile, &[], timeout).await
+    }
+
+    /// Builds an image with secrets: their ids and values.
+    pub async fn try_build_with(
+        &self,
+        builder: Builder,
+        dockerfile: &str,
+        secrets: &[(&str, &str)],
+        timeout: Duration,
+    ) -> Result<String, BuildError> {
         // The label keeps this test from another's cache, and leads to what a failed classic build leaves behind.
         let labelled = format!("FROM scratch\nLABEL {LABEL_PROJECT}={}\n", self.project);
         let dockerfile = dockerfile.replacen("FROM scratch\n", &labelled, 1);
@@ -130,6 +143,7 @@ impl Bed {
             target: None,
             platform: None,
             labels: &labels,
+            secrets: &secrets.iter().map(|&(id, value)| (id.to_owned(), value.into())).collect(),
             login: None,
             has_network: true,
             timeout,
@@ -276,7 +290,8 @@ pub fn is_running(argument: &str) -> bool {
 pub struct Line {
     pub host: String,
     is_mute: Arc<AtomicBool>,
-    cut: tokio::sync::watch::Sender<u32>,
+    /// A connection lasts until its sender is dropped.
+    connections: Arc<Mutex<Vec<oneshot::Sender<()>>>>,
     _files: TempDir,
 }
 
@@ -285,31 +300,48 @@ impl Line {
         let files = tempfile::tempdir().unwrap();
         let path = files.path().join("docker.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let (cut, cuts) = tokio::sync::watch::channel(0);
+        let connections: Arc<Mutex<Vec<oneshot::Sender<()>>>> = Arc::default();
         let is_mute = Arc::new(AtomicBool::new(false));
-        let muted = Arc::clone(&is_mute);
+        let (opened, muted) = (Arc::clone(&connections), Arc::clone(&is_mute));
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (mut cuts, muted) = (cuts.clone(), Arc::clone(&muted));
+                let (until_cut, cut) = oneshot::channel::<()>();
+                opened.lock().unwrap().push(until_cut);
+                let muted = Arc::clone(&muted);
                 tokio::spawn(async move {
-                    cuts.mark_unchanged();
                     if muted.load(Ordering::Relaxed) {
-                        return drop(cuts.changed().await);
+                        return drop(cut.await);
                     }
                     let mut far = UnixStream::connect("/var/run/docker.sock").await.unwrap();
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                        _ = cuts.changed() => {}
+                        _ = cut => {}
                     }
                 });
             }
         });
-        Self { host: format!("unix://{}", path.display()), is_mute, cut, _files: files }
+        Self { host: format!("unix://{}", path.display()), is_mute, connections, _files: files }
     }
 
     /// Cuts what is connected now; new connections work.
     pub fn cut(&self) {
-        self.cut.send_modify(|count| *count += 1);
+        self.open().clear();
+    }
+
+    /// Cuts the connection that was opened before all others that still are.
+    pub fn cut_oldest(&self) {
+        self.open().remove(0);
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.open().len()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
+        let mut connections = self.connections.lock().unwrap();
+        connections.retain(|connection| !connection.is_closed());
+        connections
     }
 
     /// From now on connections are accepted, and nothing is ever answered.

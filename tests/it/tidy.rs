@@ -52,6 +52,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("regex_lite", &["model/glob.rs"]),
     ("schemars", &["config/", "model/"]),
     ("sd_notify", &["cli/"]),
+    ("tonic", &["clients/docker/build_session.rs"]),
 ];
 
 /// What a pure file may not name.

@@ -1,11 +1,14 @@
 //! Building an image from a streamed context.
 //!
 //! Takes a tar stream and what the owner configured, gives the id of an image that an inspection shows. BuildKit
-//! where the engine has it, else the classic builder. A failure says whose it is. Dropping the future closes the
-//! connections, on which the engine stops building. It reads no file and knows nothing of git.
+//! where the engine has it, else the classic builder, which gets no build that has secrets. A failure says whose it is.
+//! Dropping the future closes the connections, on which the engine stops building. It reads no file and knows nothing
+//! of git.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::hash::RandomState;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,28 +17,32 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bollard::BollardRequest;
 use bollard::auth::DockerCredentials;
 use bollard::body_try_stream;
 use bollard::errors::Error as Bollard;
 use bollard::query_parameters::BuildImageOptions;
 use bollard::query_parameters::BuildImageOptionsBuilder;
-use bollard::query_parameters::BuilderVersion;
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
+use http::Uri;
+use secrecy::SecretString;
 
+use crate::clients::docker::BuildError;
 use crate::clients::docker::Docker;
-use crate::clients::docker::DockerError;
 use crate::clients::docker::ImageReference;
 use crate::clients::docker::Output;
 use crate::clients::docker::TarStream;
+use crate::clients::docker::build_session::Offer;
+use crate::clients::docker::build_session::Session;
 use crate::clients::docker::error::Attempt;
 use crate::clients::docker::fault::Fault;
 use crate::clients::docker::fault::fault;
+use crate::clients::docker::fault::missing_secret;
 use crate::clients::docker::progress::BuildProgress;
 use crate::clients::docker::registry::credentials;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
-use crate::model::Blame;
 use crate::model::Platform;
 
 /// Numbers the BuildKit sessions of this process.
@@ -61,6 +68,8 @@ pub struct BuildRequest<'a> {
     pub platform: Option<&'a Platform>,
     /// Labels of the image.
     pub labels: &'a BTreeMap<String, String>,
+    /// What `RUN --mount=type=secret` lines are given, by id. It stays out of the image and its history.
+    pub secrets: &'a BTreeMap<String, SecretString>,
     /// A registry and the login with which base images are pulled from it.
     pub login: Option<(&'a str, &'a Login)>,
     /// Whether the `RUN` lines have the network.
@@ -76,36 +85,6 @@ pub enum Builder {
     BuildKit,
     /// The one before it.
     Classic,
-}
-
-/// A build that gave no image.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// The Dockerfile, its commands or what it copies.
-    #[error("the image does not build: {0}")]
-    Dockerfile(String),
-    /// The disk, the network, the registry of a base image.
-    #[error("the build could not be completed: {0}")]
-    World(String),
-    /// The time limit passed.
-    #[error("the build took longer than {0:?} and was stopped; `image.timeout` allows more")]
-    TooLong(Duration),
-    /// The context could not be read to its end.
-    #[error("the files of the build could not be sent: {0}")]
-    Context(String),
-    /// The engine.
-    #[error(transparent)]
-    Docker(#[from] DockerError),
-}
-
-impl BuildError {
-    /// Whose fault it was: the commit's is final, the world's is tried again.
-    pub const fn blame(&self) -> Blame {
-        match self {
-            Self::Dockerfile(_) | Self::TooLong(_) => Blame::Commit,
-            Self::World(_) | Self::Context(_) | Self::Docker(_) => Blame::World,
-        }
-    }
 }
 
 impl Docker {
@@ -139,27 +118,42 @@ impl Docker {
         request: BuildRequest<'_>,
         out: Output<'_>,
     ) -> Result<String, BuildError> {
+        if builder == Builder::Classic && !request.secrets.is_empty() {
+            return Err(BuildError::NoBuildKit { host: self.host.clone() });
+        }
         let what = format!("build {}", request.dockerfile);
         let attempt = self.attempt(&what);
         let effect = Effect::begin("docker", "build");
-        let api = self.changing(&effect, &attempt, request.timeout)?;
-        let options = options(builder, &request);
-        let logins = request.login.and_then(|(registry, login)| logins(builder, registry, login));
+        let mut api = self.changing(&effect, &attempt, request.timeout)?;
+        let mut options = options(&request);
+        let (mut session, mut logins) = (Session::none(), None);
+        match builder {
+            Builder::BuildKit => {
+                let id = session_id();
+                session = self.open_session(&effect, &id, Offer::new(request.secrets, request.login)).await?;
+                options.session = Some(id);
+                api = api.with_request_modifier(for_buildkit);
+            }
+            Builder::Classic => {
+                logins = request.login.and_then(|(registry, login)| logins_for(registry, login))
+            }
+        }
         let names = request.names;
         let unread = Unread::default();
         let body = body_try_stream(unread.watch(request.context));
 
         let mut progress = BuildProgress::new(out);
         let mut stream = api.build_image(options, logins, Some(body));
-        while let Some(message) = stream.next().await {
+        while let Some(message) = session.beside(stream.next()).await {
             match message {
                 Ok(message) => progress.take(message),
                 Err(error) => {
-                    return Err(unread.cause().unwrap_or_else(|| failure(&attempt, error, &progress)));
+                    let cause = unread.cause().or_else(|| session.lost());
+                    return Err(cause.unwrap_or_else(|| failure(&attempt, error, &progress)));
                 }
             }
         }
-        drop(stream);
+        drop((stream, session));
         effect.end();
         if let Some(error) = unread.cause() {
             return Err(error);
@@ -189,7 +183,7 @@ impl Docker {
     }
 }
 
-fn options(builder: Builder, request: &BuildRequest<'_>) -> BuildImageOptions {
+fn options(request: &BuildRequest<'_>) -> BuildImageOptions {
     let map =
         |pairs: &BTreeMap<String, String>| -> HashMap<String, String> { pairs.clone().into_iter().collect() };
     let mut options = BuildImageOptionsBuilder::default()
@@ -207,24 +201,34 @@ fn options(builder: Builder, request: &BuildRequest<'_>) -> BuildImageOptions {
     if !request.has_network {
         options = options.networkmode("none");
     }
-    match builder {
-        Builder::Classic => options.build(),
-        Builder::BuildKit => {
-            // The engine ties the session to the build by this name; two builds must never share one.
-            let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
-            let session = format!("homeport-{}-{number}", std::process::id());
-            options.version(BuilderVersion::BuilderBuildKit).session(&session).build()
-        }
-    }
+    options.build()
 }
 
-/// The login under the name by which each builder asks for it.
-fn logins(builder: Builder, registry: &str, login: &Login) -> Option<HashMap<String, DockerCredentials>> {
-    let key = match (builder, registry) {
-        (Builder::BuildKit, "docker.io") => "registry-1.docker.io",
-        (Builder::Classic, "docker.io") => "https://index.docker.io/v1/",
-        (Builder::BuildKit | Builder::Classic, other) => other,
-    };
+/// The engine ties the session to the build by this name. Two builds must never share one, also of other processes on
+/// this engine, in whatever container or on whatever machine: secrets hang on it.
+fn session_id() -> String {
+    let number = SESSIONS.fetch_add(1, Ordering::Relaxed);
+    let unique = RandomState::new().hash_one((std::process::id(), number));
+    format!("homeport-{number}-{unique:016x}")
+}
+
+/// For whatever it knows as a build of BuildKit's, bollard opens a session of its own, which knows no secrets and never
+/// ends. So a build is sent to it as a classic one, and says here, on its way, which builder is meant.
+fn for_buildkit(mut request: BollardRequest) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let path = parts.path_and_query.as_ref().map(ToString::to_string).unwrap_or_default();
+    let changed: Vec<&str> =
+        path.split('&').map(|part| if part == "version=1" { "version=2" } else { part }).collect();
+    parts.path_and_query = changed.join("&").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The login under the name by which the classic builder looks for it.
+fn logins_for(registry: &str, login: &Login) -> Option<HashMap<String, DockerCredentials>> {
+    let key = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
     credentials(registry, Some(login)).map(|login| HashMap::from([(key.to_owned(), login)]))
 }
 
@@ -235,6 +239,9 @@ fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildProgress<'_>) 
         Bollard::DockerResponseServerError { status_code: 400..=499, message } => message,
         other => return BuildError::Docker(attempt.failed(other)),
     };
+    if let Some(id) = missing_secret(&message) {
+        return BuildError::NoSecret { id: id.to_owned(), message };
+    }
     match fault(&message, progress.tail()) {
         Fault::Dockerfile => BuildError::Dockerfile(message),
         Fault::World => BuildError::World(message),

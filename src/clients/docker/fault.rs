@@ -62,6 +62,16 @@ pub(super) enum Fault {
     World,
 }
 
+/// The id of the secret that a build required and was not given, if its message says that.
+pub(super) fn missing_secret(message: &str) -> Option<&str> {
+    // At the end only: before that a message quotes the command, which can say anything.
+    let said = message.trim_end().strip_suffix(": not found")?;
+    // 20.10 says it twice.
+    let (_, id) = said.strip_suffix(" not found").unwrap_or(said).rsplit_once("secret ")?;
+    let is_id = !id.is_empty() && !id.contains(|c: char| c.is_whitespace() || c == ':');
+    is_id.then_some(id)
+}
+
 /// Judges a failed build by the builder's message and the last lines of its output.
 pub(super) fn fault<'a>(message: &str, tail: impl Iterator<Item = &'a str>) -> Fault {
     let message = message.to_ascii_lowercase();
@@ -84,6 +94,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
     use super::*;
+
+    #[test]
+    fn a_secret_that_was_not_given_is_found_in_the_builders_own_words_only() {
+        assert_eq!(missing_secret("secret npm-token not found: not found"), Some("npm-token"));
+        assert_eq!(missing_secret("failed to solve: secret a.b: not found"), Some("a.b"));
+        let by_a_command = "process \"sh -c echo secret a: not found; false\" did not complete: exit code: 1";
+        for other in [by_a_command, "failed to solve: python:9: not found", "secret : not found", ""] {
+            assert_eq!(missing_secret(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn the_world_is_blamed_for_what_the_commit_cannot_help() {

@@ -7,6 +7,8 @@
 //! error of one call and not of the process.
 
 mod build;
+mod build_error;
+mod build_session;
 mod cache;
 mod confinement;
 mod containers;
@@ -38,9 +40,9 @@ use http::HeaderValue;
 use crate::fault_point;
 use crate::fault_point::Effect;
 
-pub use build::BuildError;
 pub use build::BuildRequest;
 pub use build::Builder;
+pub use build_error::BuildError;
 pub use containers::Standing;
 pub use containers::Stopped;
 pub use error::DockerError;

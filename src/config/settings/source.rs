@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use secrecy::SecretString;
+
 use crate::config::duration::Schedule;
 use crate::config::project::BumpRule;
 use crate::config::project::TestNetwork;
@@ -113,6 +115,8 @@ pub struct BuildSettings {
     pub target: Option<String>,
     /// Build arguments.
     pub args: BTreeMap<String, String>,
+    /// What `RUN --mount=type=secret` lines are given, by id.
+    pub secrets: BTreeMap<String, SecretString>,
     /// Which part of a semantic version is raised.
     pub bump: BumpRule,
     /// Moving tags pushed beside the version.
