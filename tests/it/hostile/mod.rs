@@ -25,6 +25,7 @@
 //! | tests that change what will be built | `stories::test_places` |
 //! | a test that prints a secret it was told | `stories::secrets` |
 //! | a Dockerfile that never ends and looks for secrets meanwhile | [`builds`] |
+//! | a Dockerfile that prints a secret it was given | [`builds`] |
 //!
 //! The big ones are of a size that shows the same in seconds. With `HOMEPORT_HOSTILE_FULL=1` in the environment they
 //! are as big as the table says; that takes some minutes and 20 GB of disk.

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::general_purpose::URL_SAFE;
 use percent_encoding::NON_ALPHANUMERIC;
 use percent_encoding::utf8_percent_encode;
+use serde_json::json;
 
 use crate::world::Options;
 use crate::world::World;
@@ -23,6 +24,9 @@ use crate::world::mail::MailMode;
 use crate::world::mail::PASSWORD;
 use crate::world::registry::Login;
 
+/// The id of the secret that builds are given.
+pub const BUILD_SECRET: &str = "canary";
+
 /// The secrets of one world, and who watches all processes of this machine for them.
 pub struct Canaries {
     /// The GitHub token.
@@ -30,6 +34,8 @@ pub struct Canaries {
     /// The Docker Hub token.
     pub hub: String,
     webhook: String,
+    /// The secret of every build, two lines, of which `base64` breaks the second.
+    build: String,
     _hook: Hook,
     stop: Arc<AtomicBool>,
     watcher: Mutex<Option<JoinHandle<Seen>>>,
@@ -53,6 +59,7 @@ impl World {
             Self::start_with(Options { mail: MailMode::Login, private_repository: true, ..options }).await;
         let of_world = |kind: &str| format!("{kind}OnlyOf{}", world.prefix());
         let (github, hub, webhook) = (of_world("ghp_"), of_world("dckr_pat_"), of_world("hook/+="));
+        let build = format!("{}\n{}", of_world("build/+="), of_world("AnotherLine").repeat(4));
         world.github.accept_token(&github);
         world.hub.accept_login(Login { username: "me".to_owned(), password: hub.clone() });
         let hook = world.open_hook();
@@ -61,11 +68,16 @@ impl World {
         {
             world.agent.write_secret(name, secret);
         }
+        let of_builds = world.agent.write_secret("build-secret", &build);
+        world.agent.set("/projects/0/image/secrets", json!({ BUILD_SECRET: of_builds }));
         let stop = Arc::new(AtomicBool::new(false));
         // The mail password is shared by all worlds: a process that has it may be another's.
-        let (own, until) = ([&github, &hub, &webhook].map(Clone::clone), Arc::clone(&stop));
+        let (own, until) = ([&github, &hub, &webhook, &build].map(Clone::clone), Arc::clone(&stop));
         let watcher = std::thread::spawn(move || watch_processes(&own, &until));
-        (world, Canaries { github, hub, webhook, _hook: hook, stop, watcher: Mutex::new(Some(watcher)) })
+        (
+            world,
+            Canaries { github, hub, webhook, build, _hook: hook, stop, watcher: Mutex::new(Some(watcher)) },
+        )
     }
 }
 
@@ -133,7 +145,10 @@ impl Canaries {
 
     fn expect_absent(&self, place: &str, content: &[u8]) {
         let secrets = [self.github.as_str(), &self.hub, &self.webhook, PASSWORD];
-        let forms: Vec<String> = secrets.into_iter().flat_map(forms).collect();
+        let mut forms: Vec<String> = secrets.into_iter().chain(self.build.lines()).flat_map(forms).collect();
+        // As `base64` breaks a file into lines.
+        let pieces = self.build.as_bytes().chunks(57).filter(|piece| piece.len() > 20);
+        forms.extend(pieces.map(|piece| STANDARD.encode(&piece[..piece.len() / 3 * 3])));
         let found = AhoCorasick::new(&forms).expect("a few words to look for").find(content);
         if let Some(found) = found {
             let around = content.get(found.start().saturating_sub(300)..).unwrap_or_default();
