@@ -1,5 +1,6 @@
 //! Takes secrets out of text: the values themselves, and the forms in which tools print them: base64
-//! at any alignment, URL-encoded, escaped as in JSON, and the long lines of a multi-line value. Pure.
+//! at any alignment, in one line or broken into several, URL-encoded, escaped as in JSON, and the long lines of a
+//! multi-line value. Pure.
 //!
 //! Works on one line at a time: whoever cuts a stream into lines must hand over whole ones. Values too
 //! short to be secrets are left alone, since masking them would make the log unreadable.
@@ -31,6 +32,13 @@ pub const REDACTED: &str = "[redacted]";
 const SHORTEST: usize = 4;
 /// Shorter lines of a multi-line value are not masked: such a line is often `{` or `}`.
 const SHORTEST_LINE: usize = 8;
+
+/// The digits of base64 by which its first and its last line are known, where it is broken into lines.
+const END_OF_BASE64: usize = 8;
+/// Of the lines between them, one of these stretches of digits is whole in each, since tools make none shorter than 64.
+const STRETCH: usize = 24;
+/// From one such stretch to the next.
+const STRIDE: usize = 16;
 
 /// What RFC 3986 calls unreserved stays; all else is encoded.
 const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -68,8 +76,10 @@ pub struct Redactor {
 
 struct Matcher {
     patterns: AhoCorasick,
-    /// The patterns from this index on are base64.
+    /// The patterns from this index on are the base64 of a whole secret.
     first_base64: usize,
+    /// The patterns from this index on are parts of a secret's base64.
+    first_part: usize,
     longest: usize,
 }
 
@@ -136,12 +146,10 @@ impl Matcher {
         let mut found: Vec<Range<usize>> = self
             .patterns
             .find_overlapping_iter(line)
-            .map(|hit| {
-                if hit.pattern().as_usize() < self.first_base64 {
-                    hit.range()
-                } else {
-                    with_shared_digits(line.as_bytes(), hit.range())
-                }
+            .map(|hit| match hit.pattern().as_usize() {
+                plain if plain < self.first_base64 => hit.range(),
+                whole if whole < self.first_part => with_digits(line.as_bytes(), hit.range(), 1),
+                _ => with_digits(line.as_bytes(), hit.range(), usize::MAX),
             })
             .collect();
         found.sort_unstable_by_key(|span| span.start);
@@ -156,13 +164,13 @@ impl Matcher {
     }
 }
 
-/// Widens a span of base64 by the digit on either side, which may hold some bits of the secret, and by
-/// the padding.
-fn with_shared_digits(line: &[u8], span: Range<usize>) -> Range<usize> {
-    let is_digit = |b: &u8| b.is_ascii_alphanumeric() || b"+/-_".contains(b);
+/// Widens a span of base64 by the digits on either side, at most so many, and by the padding. The next one to a whole
+/// secret may hold some bits of it; what stands beside a part may be another part.
+fn with_digits(line: &[u8], span: Range<usize>, most: usize) -> Range<usize> {
+    let is_digit = |b: &&u8| b.is_ascii_alphanumeric() || b"+/-_".contains(b);
     let (before, behind) = (&line[..span.start], &line[span.end..]);
-    let start = span.start - usize::from(before.last().is_some_and(is_digit));
-    let digits = usize::from(behind.first().is_some_and(is_digit));
+    let start = span.start - before.iter().rev().take(most).take_while(is_digit).count();
+    let digits = behind.iter().take(most).take_while(is_digit).count();
     let padding = behind[digits..].iter().take(2).take_while(|&&b| b == b'=').count();
     start..span.end + digits + padding
 }
@@ -172,6 +180,7 @@ fn with_shared_digits(line: &[u8], span: Range<usize>) -> Range<usize> {
 struct Forms {
     plain: BTreeSet<String>,
     base64: BTreeSet<String>,
+    base64_parts: BTreeSet<String>,
 }
 
 impl Forms {
@@ -215,17 +224,31 @@ impl Forms {
             let own = (offset * 8).div_ceil(6)..bytes.len() * 8 / 6;
             for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
                 let digits = engine.encode(&bytes);
-                let own = digits.get(own.clone()).filter(|own| own.len() >= SHORTEST);
-                self.base64.extend(own.map(str::to_owned));
+                let own = digits.get(own.clone()).unwrap_or_default();
+                // The parts of a long one are in each whole one too.
+                if (SHORTEST..2 * STRETCH).contains(&own.len()) {
+                    self.base64.insert(own.to_owned());
+                }
+                if own.len() >= 2 * END_OF_BASE64 {
+                    self.add_parts(own);
+                }
             }
         }
+    }
+
+    /// Adds what stands in each line of a secret's base64, wherever a tool broke it.
+    fn add_parts(&mut self, digits: &str) {
+        let ends = [&digits[..END_OF_BASE64], &digits[digits.len() - END_OF_BASE64..]];
+        let starts = (0..digits.len()).step_by(STRIDE);
+        let stretches = starts.filter_map(|start| digits.get(start..start + STRETCH));
+        self.base64_parts.extend(ends.into_iter().chain(stretches).map(str::to_owned));
     }
 
     fn into_redactor(self) -> Redactor {
         if self.plain.is_empty() && self.base64.is_empty() {
             return Redactor::default();
         }
-        let all = || self.plain.iter().chain(&self.base64);
+        let all = || self.plain.iter().chain(&self.base64).chain(&self.base64_parts);
         #[expect(clippy::expect_used, reason = "fails only for more than 2^31 bytes of patterns")]
         let patterns = AhoCorasick::builder()
             // A tenth of the memory of the default's table, and still far quicker than a disk.
@@ -233,7 +256,9 @@ impl Forms {
             .build(all())
             .expect("the secrets of a configuration are a few kilobytes");
         let longest = all().map(String::len).max().unwrap_or(0);
-        Redactor { matcher: Some(Arc::new(Matcher { patterns, first_base64: self.plain.len(), longest })) }
+        let first_base64 = self.plain.len();
+        let first_part = first_base64 + self.base64.len();
+        Redactor { matcher: Some(Arc::new(Matcher { patterns, first_base64, first_part, longest })) }
     }
 }
 
@@ -334,6 +359,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn base64_that_is_broken_into_lines_hides_all_of_a_secret_but_some_bytes(
+            before in ".{0,60}", secret in "[!-~]{20,400}", behind in ".{0,60}", width in 60..77_usize,
+        ) {
+            let redactor = redactor(&[&secret]);
+            let digits = STANDARD.encode(format!("{before}{secret}{behind}"));
+            let lines = digits.as_bytes().chunks(width).map(|line| String::from_utf8_lossy(line).into_owned());
+            let left: usize = lines.map(|line| redactor.redact(&line).replace("[redacted]", "").len()).sum();
+            let most = (before.len() + behind.len()) * 4 / 3 + 2 * super::END_OF_BASE64 + 4;
+            prop_assert!(left <= most, "{left} digits are left, at most {most} may be");
+        }
+
         #[test]
         fn base64_of_any_text_with_a_secret_hides_it(
             before in ".{0,9}", secret in "[!-~]{6,40}", behind in ".{0,9}",
