@@ -32,6 +32,7 @@ mod resolve;
 mod rivals;
 mod sourcing;
 pub mod suggest;
+mod tagging;
 mod test_place;
 mod testing;
 
