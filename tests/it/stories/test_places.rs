@@ -218,3 +218,56 @@ async fn a_test_image_that_cannot_be_had_is_no_fault_of_the_commit() {
     world.expect_mail("FIXED: 1 deployed").await;
     world.end().await;
 }
+
+#[tokio::test]
+async fn no_swap_begins_beside_the_build_of_a_dockerfile_that_tests() {
+    let world = World::start().await;
+    // An image that is nothing for this machine until the build goes on.
+    world.publish("1", &App::Page("hello one".to_owned())).await;
+    world.hub.alter_tag(&world.image(), "1", |tag| {
+        tag.platforms.iter_mut().for_each(|platform| platform.architecture = "s390x".to_owned());
+    });
+    world.agent.set("/projects/0/test", json!({"in": {"dockerfile": "Dockerfile", "target": "test"}}));
+    commit_with_dockerfile(&world, "hello two", &two_stages("sleep 8; echo slow enough")).await;
+    let agent = world.agent.spawn_run().await;
+    world.wait_for_stage("ci", "test").await;
+    world.hub.clear_alterations();
+
+    world.expect_mail("1 deployed").await;
+    world.expect_mail("2 deployed").await;
+
+    let times = |log: &str, part: &str| -> Vec<String> {
+        log.lines().filter(|line| line.contains(part)).map(|line| line[..24].to_owned()).collect()
+    };
+    // The line is shown as it is begun, and its words when they are said.
+    let built = times(&world.log_of(1).await, "slow enough").pop().unwrap();
+    let swapping = world.log_of(2).await;
+    assert!(times(&swapping, " pull ")[0] < built, "the image came too late to tell");
+    assert!(times(&swapping, " swap ")[0] > built, "a swap went on beside the build");
+    world.expect_runs(&["1 ci pushed 2", "2 cd deployed 1", "3 cd deployed 2"]).await;
+    assert!(agent.terminate().await.success());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_files_of_a_submodule_are_tested_and_built_in() {
+    let world = World::start().await;
+    let page = world.github.create_repository(&format!("{}-page", world.repo.name())).await;
+    let sha = page.commit(&[("index.html", "hello submodule\n")], "Say hello").await;
+    let name = page.name().rsplit('/').next().unwrap();
+    let modules = format!("[submodule \"page\"]\n\tpath = app/page\n\turl = ../{name}.git\n");
+    world.agent.set("/projects/0/submodules", true);
+    world.agent.set("/projects/0/test/commands", json!(["cat app/page/index.html"]));
+    world.repo.commit_page("hello one").await;
+    let changes =
+        [Change::Write(".gitmodules".to_owned(), modules), Change::Submodule("app/page".to_owned(), sha)];
+    world.repo.commit_changes("main", &changes, "Add a submodule").await;
+
+    world.agent.once().await.expect_success();
+
+    world.expect_mail("1 deployed").await;
+    assert!(world.log_of(1).await.contains("| hello submodule"), "{}", world.log_of(1).await);
+    let (_, page) = world.engine.http_get(world.port(), "/page/").await.unwrap();
+    assert_eq!(page.trim(), "hello submodule");
+    world.end().await;
+}
