@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 
+use crate::agent::ask_git;
 use crate::cd::release_of;
 use crate::cd::standing_in_place;
 use crate::clients::Clients;
@@ -50,6 +51,9 @@ pub(super) async fn ask_github(
         return Ok(Head { moved_to: None, etag: None, renamed_to: None, budget: None });
     };
     let (new, etag, renamed_to, budget) = match &source.followed {
+        _ if clients.knows_by_git_alone(source) => {
+            (ask_git::new_commit(clients, source, &known).await?, None, None, None)
+        }
         Followed::Branch(branch) => {
             let answer = clients.github.head(&source.repository, branch, known.head.as_ref()).await;
             let answer = answer.map_err(github_failure)?;
@@ -109,6 +113,10 @@ async fn look_at(
     let verdict = clients.store.verdict(settings.name.clone(), sha.clone()).await;
     if verdict.map_err(store_failure)?.is_some() {
         return Ok(CommitFacts::default());
+    }
+    if clients.knows_by_git_alone(source) {
+        let commit = ask_git::commit(clients, source, sha).await?;
+        return Ok(CommitFacts { skip: commit.skip, ..CommitFacts::default() });
     }
     let commit = match clients.github.commit(&source.repository, sha).await {
         // It holds a changed file with it, which may be long. What is not known speaks for a run.
@@ -195,6 +203,6 @@ pub(super) async fn digest_of(
         .with_context(|| format!("Docker Hub lists {}:{tag}, the registry does not have it", settings.image))
 }
 
-fn chain(error: impl Into<anyhow::Error>) -> String {
+pub(super) fn chain(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
 }

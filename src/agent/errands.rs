@@ -8,6 +8,7 @@ use crate::agent::ask::Known;
 use crate::agent::ask::ask_github;
 use crate::agent::ask::ask_hub;
 use crate::agent::ask::running_in_place;
+use crate::agent::ask_git;
 use crate::agent::orders::Answer;
 use crate::agent::orders::Choice;
 use crate::agent::orders::refused;
@@ -223,8 +224,11 @@ async fn ask_about_commit(
 ) -> Findings {
     match (wanted, &settings.source) {
         (Some(wanted), Some(source)) => {
-            let found = clients.github.find_commit(&source.repository, wanted).await;
-            Findings { commit: Some(found.map_err(refused)), ..Findings::default() }
+            let found = match clients.knows_by_git_alone(source) {
+                true => ask_git::find_commit(clients, source, wanted).await.map_err(|failure| failure.reason),
+                false => clients.github.find_commit(&source.repository, wanted).await.map_err(refused),
+            };
+            Findings { commit: Some(found), ..Findings::default() }
         }
         (_, _) => {
             let head = Some(ask_github(clients, settings, known).await);

@@ -9,6 +9,7 @@
 //! configuration.
 
 mod ask;
+mod ask_git;
 mod commits;
 mod errands;
 mod images;

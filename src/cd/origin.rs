@@ -13,7 +13,7 @@ pub async fn commit_of(clients: &Clients, project: &ProjectSettings, image_id: &
     let image = clients.docker.image(image_id).await.ok().flatten()?;
     let sha: CommitSha = image.labels.get(LABEL_REVISION)?.parse().ok()?;
     let described = match &project.source {
-        Some(source) => clients.github.commit(&source.repository, &sha).await.ok(),
+        Some(source) => clients.commit(source, &sha).await.ok(),
         None => None,
     };
     Some(described.unwrap_or(Commit::unknown(sha)))

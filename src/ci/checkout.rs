@@ -83,7 +83,7 @@ impl Drop for WorkTree {
 pub async fn checkout(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<Checkout, StageError> {
     let tree = lay_out(run, source, commit, "tree").await?;
     let stays_pointers = match source.lfs {
-        LfsFiles::Pointers => run.clients.git.has_lfs_files(&run.project.name, &commit.sha).await,
+        LfsFiles::Pointers => run.clients.has_lfs_files(&run.project.name, &commit.sha).await,
         LfsFiles::Contents => false,
     };
     if stays_pointers {
@@ -124,7 +124,7 @@ async fn lay_out(
         filled = filled => filled.map(|()| tree),
         short = runs_short(run, tree.path()) => {
             // Git has been killed. What it fetched takes room too, and is fetched again when it is wanted again.
-            if let Err(error) = run.clients.git.forget(&run.project.name).await {
+            if let Err(error) = run.clients.forget_fetched(&run.project.name).await {
                 run.log.line(Stage::Checkout, &format!("what was fetched stays: {error}"));
             }
             Err(short)
@@ -134,7 +134,7 @@ async fn lay_out(
 
 async fn fill(run: &Run, source: &SourceSettings, commit: &Commit, tree: &Path) -> Result<(), StageError> {
     let output = run.log.output(Stage::Checkout);
-    let git = run.clients.git.clone().with_lfs(source.lfs);
+    let git = run.clients.git_for(source).await.map_err(told)?;
     git.checkout(&run.project.name, &source.repository, &source.followed, &commit.sha, tree, &output)
         .await
         .map_err(told)?;

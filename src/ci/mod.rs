@@ -90,7 +90,7 @@ async fn stages(run: &Run, source: &SourceSettings, commit: &Commit) -> Result<R
 
 /// What GitHub says of a commit. Message and author are for people: not knowing them stops nothing.
 async fn describe(run: &Run, source: &SourceSettings, sha: CommitSha) -> Commit {
-    match run.clients.github.commit(&source.repository, &sha).await {
+    match run.clients.commit(source, &sha).await {
         Ok(commit) => {
             run.log.header(&format!("commit {}: {} ({})", commit.sha.short(), commit.subject, commit.author));
             commit

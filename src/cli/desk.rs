@@ -115,6 +115,6 @@ fn redactor(settings: &Settings) -> Redactor {
     // git sends the token as the password of this user.
     let git = settings.github.token.as_ref().map(|token| ("x-access-token", token));
     let sources = settings.projects.iter().filter_map(|project| project.source.as_ref());
-    let of_builds = sources.flat_map(|source| source.build.secrets.values());
-    Redactor::new(alone.into_iter().flatten().chain(of_builds), logins.chain(git))
+    let of_sources = sources.flat_map(|source| source.build.secrets.values().chain(&source.deploy_key));
+    Redactor::new(alone.into_iter().flatten().chain(of_sources), logins.chain(git))
 }

@@ -8,17 +8,22 @@
 
 mod command;
 mod error;
+mod heads;
 mod lfs;
 mod mirror;
+mod ssh;
 mod submodules;
 
 pub use error::GitError;
+pub use ssh::DeployKey;
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tokio::sync::Mutex;
 use url::Url;
 
 use crate::clients::clock::Clock;
@@ -49,6 +54,9 @@ pub struct Git {
     token: Option<SecretString>,
     limit: Duration,
     lfs: LfsFiles,
+    deploy_key: Option<DeployKey>,
+    /// One look at a commit at a time, since all take place in one folder.
+    looking: Arc<Mutex<()>>,
 }
 
 /// What one checkout is about.
@@ -74,6 +82,8 @@ impl Git {
             token,
             limit,
             lfs: LfsFiles::Pointers,
+            deploy_key: None,
+            looking: Arc::default(),
         }
     }
 
@@ -87,6 +97,12 @@ impl Git {
     #[must_use]
     pub fn with_lfs(self, lfs: LfsFiles) -> Self {
         Self { lfs, ..self }
+    }
+
+    /// The same, fetching repositories with a deploy key; submodules go by HTTPS still, since a key opens one repository.
+    #[must_use]
+    pub fn over_ssh(self, deploy_key: DeployKey) -> Self {
+        Self { deploy_key: Some(deploy_key), ..self }
     }
 
     /// Fills `tree_dir` with the files of exactly this commit, without `.git`. Whatever was in that folder
@@ -151,7 +167,7 @@ impl Git {
         }
         let contents =
             Contents { git: self, mirror, repository: wanted.repository, tree: 0, out: wanted.out };
-        contents.gather(&self.address_of(wanted.repository)?, wanted.sha).await?;
+        contents.gather(&address(&self.source_url(wanted.repository))?, wanted.sha).await?;
         mirror::remove(wanted.tree_dir).await?;
         mirror::create(wanted.tree_dir).await?;
         let read = GitCommand::new(&["read-tree", "--reset", "-u", wanted.sha.as_str()])
@@ -218,12 +234,10 @@ impl Git {
         depth: &str,
         refspec: &str,
     ) -> Result<Ended, GitError> {
-        let url = self.url_of(wanted.repository);
+        let url = self.source_url(wanted.repository);
         let fetch =
             ["fetch", "--no-tags", "--no-recurse-submodules", depth, "--end-of-options", &url, refspec];
-        GitCommand::new(&fetch)
-            .in_repository(mirror.path())
-            .talking_to(&self.clone_url, self.token.as_ref())
+        self.talking(GitCommand::new(&fetch).in_repository(mirror.path()))?
             .run(&self.program, wanted.out)
             .await
     }
@@ -245,8 +259,7 @@ impl Git {
     }
 
     fn failure(&self, mirror: &Mirror, wanted: &Wanted<'_>, ended: &Ended) -> GitError {
-        let url = self.url_of(wanted.repository);
-        let error = error::failure(ended, wanted.repository, &url, mirror.path(), self.token.is_some());
+        let error = self.meaning(ended, wanted.repository, mirror.path());
         let full = [wanted.tree_dir, mirror.path()].into_iter().find(|path| mirror::is_full(path));
         match (error, full) {
             (GitError::Failed { .. } | GitError::NoSpace { .. }, Some(path)) => {
@@ -256,13 +269,34 @@ impl Git {
         }
     }
 
-    fn address_of(&self, repository: &Repository) -> Result<Url, GitError> {
-        let address = self.url_of(repository);
-        Url::parse(&address)
-            .map_err(|why| GitError::Failed { message: format!("{address} is no address: {why}") })
+    /// What a failed git means.
+    fn meaning(&self, ended: &Ended, repository: &Repository, folder: &Path) -> GitError {
+        let by_ssh = self.deploy_key.as_ref().and_then(|key| ssh::failure(ended, repository, key));
+        by_ssh.unwrap_or_else(|| {
+            let url = self.source_url(repository);
+            error::failure(ended, repository, &url, folder, self.token.is_some())
+        })
     }
 
-    fn url_of(&self, repository: &Repository) -> String {
-        format!("{}/{repository}.git", self.clone_url.as_str().trim_end_matches('/'))
+    /// Lets a command talk to the server of the repository itself.
+    fn talking(&self, command: GitCommand) -> Result<GitCommand, GitError> {
+        match &self.deploy_key {
+            Some(key) => command.talking_over_ssh(key),
+            None => Ok(command.talking_to(&self.clone_url, self.token.as_ref())),
+        }
     }
+
+    /// Where the repository itself is fetched from.
+    fn source_url(&self, repository: &Repository) -> String {
+        let server = self.deploy_key.as_ref().map_or(&self.clone_url, |key| &key.url);
+        below(server, repository)
+    }
+}
+
+fn below(server: &Url, repository: &Repository) -> String {
+    format!("{}/{repository}.git", server.as_str().trim_end_matches('/'))
+}
+
+fn address(text: &str) -> Result<Url, GitError> {
+    Url::parse(text).map_err(|why| GitError::Failed { message: format!("{text} is no address: {why}") })
 }

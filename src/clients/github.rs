@@ -10,6 +10,7 @@
 mod answer;
 mod compare;
 mod error;
+mod meta;
 mod status;
 mod tags;
 
@@ -124,6 +125,11 @@ impl GitHub {
             .build();
         let api_url = api_url.clone();
         Ok(Self { crab, api_url, has_token: token.is_some(), limit, clock, new_names: Mutex::default() })
+    }
+
+    /// Whether there is a token.
+    pub const fn has_token(&self) -> bool {
+        self.has_token
     }
 
     /// Where the branch stands, compared with the commit that is known.

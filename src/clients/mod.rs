@@ -17,6 +17,7 @@ pub mod process;
 pub mod store;
 pub mod tls;
 pub mod wait_hint;
+mod ways;
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use crate::clients::mailer::Mailer;
 use crate::clients::probe::Probe;
 use crate::clients::store::Store;
 use crate::clients::tls::Tls;
+use crate::clients::ways::Ssh;
 use crate::config::settings::BuildNeeds;
 use crate::config::settings::Login;
 use crate::config::settings::Settings;
@@ -57,8 +59,10 @@ const CHECKOUT: Duration = Duration::from_secs(30 * 60);
 pub struct Clients {
     /// GitHub's REST API.
     pub github: GitHub,
-    /// git, over HTTPS.
-    pub git: Git,
+    /// git, over HTTPS; [`Clients::git_for`] a project it may be otherwise.
+    git: Git,
+    /// What is known of the way over SSH.
+    ssh: Ssh,
     /// Docker Hub's tags API.
     pub hub: Hub,
     /// The Docker engine.
@@ -102,6 +106,7 @@ impl Clients {
             github: GitHub::new(tls, &github.api_url, github.token.as_ref(), LIMIT, clock.clone())
                 .context("use `github`")?,
             git: Git::new(&settings.state_dir, &github.clone_url, github.token.clone(), CHECKOUT),
+            ssh: Ssh::of(github, &settings.state_dir),
             hub: Hub::new(tls, &hub.api_url, hub.login.clone(), LIMIT, clock.clone())
                 .context("use `docker_hub`")?,
             docker: Docker::connect(&settings.docker_host).context("use `docker.host`")?,

@@ -21,7 +21,9 @@ mod address;
 mod building;
 mod contact;
 mod decode;
+mod deploy_key;
 mod deploying;
+mod hosting;
 mod image;
 mod mailbox;
 mod mounts;
@@ -82,12 +84,13 @@ impl Config {
     pub fn secrets(&self) -> impl Iterator<Item = &SecretSource> {
         let password = self.email.as_ref().and_then(|email| email.smtp.as_ref()?.password.as_ref());
         let signature = self.webhook.as_ref().and_then(|webhook| webhook.secret.as_ref());
-        let projects = self.projects.iter().flatten();
-        let of_builds = projects.filter_map(|project| project.image.as_ref()?.secrets.as_ref());
+        let projects = || self.projects.iter().flatten();
+        let of_builds = projects().filter_map(|project| project.image.as_ref()?.secrets.as_ref());
         [self.github.token.as_ref(), self.docker_hub.token.as_ref(), password, signature]
             .into_iter()
             .flatten()
             .chain(of_builds.flat_map(BTreeMap::values))
+            .chain(projects().filter_map(|project| project.deploy_key.as_ref()))
     }
 }
 
@@ -101,6 +104,11 @@ pub struct GitHub {
     pub api_url: String,
     /// Where `OWNER/NAME.git` is cloned from. Default `https://github.com`.
     pub clone_url: String,
+    /// Where `OWNER/NAME.git` is cloned from with a deploy key. Default `ssh://git@github.com`.
+    pub ssh_url: String,
+    /// A file of host keys in the form of ssh's `known_hosts`; no other host is trusted with a deploy key. Left out: those
+    /// that GitHub names (`GET /meta`).
+    pub known_hosts: Option<String>,
     /// Whether each commit gets a status (pending, success, failure, error), if the token may write them. Default
     /// true.
     pub statuses: bool,
@@ -216,6 +224,8 @@ impl Default for GitHub {
             token: None,
             api_url: "https://api.github.com".to_owned(),
             clone_url: "https://github.com".to_owned(),
+            ssh_url: "ssh://git@github.com".to_owned(),
+            known_hosts: None,
             statuses: true,
             status_url: None,
         }

@@ -22,6 +22,7 @@ pub use crate::config::proving::Prove;
 pub use crate::config::tagging::BumpRule;
 pub use crate::config::tagging::TagRule;
 pub use crate::config::tagging::TagSchemeName;
+pub use crate::config::test_place::TestNetwork;
 
 /// One watched repository, its image and its deployment.
 ///
@@ -33,6 +34,9 @@ pub struct Project {
     pub name: Option<ProjectName>,
     /// The GitHub repository, `owner/name`.
     pub repository: Option<Repository>,
+    /// The private half of a deploy key of the repository, with which it is fetched over SSH instead of HTTPS. Without
+    /// `github.token` it is asked for new commits that way too.
+    pub deploy_key: Option<SecretSource>,
     /// The branch to follow. Default `main`.
     #[schemars(extend("default" = "main"))]
     pub branch: Option<Branch>,
@@ -128,14 +132,6 @@ pub struct TestCommands {
     /// Whether what tests in an `image` download is kept in a volume of the project for the next run. Default `true`.
     #[schemars(extend("default" = true))]
     pub cache: Option<bool>,
-}
-
-/// The word `none`, for tests that are to reach nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
-#[schemars(rename_all = "lowercase")]
-pub enum TestNetwork {
-    /// No network but the container's own loopback.
-    None,
 }
 
 /// The place where tests run.

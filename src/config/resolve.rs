@@ -12,11 +12,11 @@ use url::Url;
 use crate::config::Config;
 use crate::config::Docker;
 use crate::config::DockerHub;
-use crate::config::GitHub;
 use crate::config::address;
 use crate::config::address::Engine;
 use crate::config::contact;
 use crate::config::deploying;
+use crate::config::hosting;
 use crate::config::image;
 use crate::config::image::Use;
 use crate::config::path::JsonPath;
@@ -28,7 +28,6 @@ use crate::config::secret::SecretReader;
 use crate::config::secret::SecretSource;
 use crate::config::secret::Shape;
 use crate::config::settings::BuildNeeds;
-use crate::config::settings::GitHubSettings;
 use crate::config::settings::HubSettings;
 use crate::config::settings::Login;
 use crate::config::settings::ProjectSettings;
@@ -56,7 +55,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
     let log_dir = folder(&config.log_dir, reader.folder, &root.key("log_dir"), problems);
     let mut hidden: Vec<PathBuf> = state_dir.iter().chain(&log_dir).cloned().collect();
     hidden.extend(reader.places(config.secrets()));
-    let github = github(&config.github, reader, problems);
+    let github = hosting::github(&config.github, reader, problems);
     let hub_path = root.key("docker_hub");
     let has_hub_login = config.docker_hub.username.is_some()
         || config.docker_hub.token.is_some()
@@ -150,7 +149,7 @@ pub fn login(
 }
 
 /// Warns if a secret goes to this address in the clear.
-fn warn_if_exposed(url: Option<&Url>, path: &JsonPath, problems: &mut Problems<'_>) {
+pub fn warn_if_exposed(url: Option<&Url>, path: &JsonPath, problems: &mut Problems<'_>) {
     if url.is_some_and(address::is_exposed) {
         problems.warn(
             path,
@@ -165,30 +164,6 @@ fn folder(text: &str, beside: &Path, path: &JsonPath, problems: &mut Problems<'_
         return None;
     }
     Some(beside.join(text))
-}
-
-fn github(written: &GitHub, reader: SecretReader<'_>, problems: &mut Problems<'_>) -> Option<GitHubSettings> {
-    let path = JsonPath::root().key("github");
-    let has_token = written.token.is_some();
-    let read = |source: &SecretSource| secret(source, Shape::Line, &path.key("token"), reader, problems);
-    let token = written.token.as_ref().map(read);
-    let [api_url, clone_url] =
-        [("api_url", &written.api_url), ("clone_url", &written.clone_url)].map(|(key, text)| {
-            let url = problems.keep(&path.key(key), address::base_url(text));
-            warn_if_exposed(url.as_ref().filter(|_| has_token), &path.key(key), problems);
-            url
-        });
-    let status_url = written
-        .status_url
-        .as_ref()
-        .map(|text| problems.keep(&path.key("status_url"), address::web_url(text)));
-    Some(GitHubSettings {
-        token: token.map_or(Some(None), |read| read.map(Some))?,
-        api_url: api_url?,
-        clone_url: clone_url?,
-        statuses: written.statuses,
-        status_url: status_url.map_or(Some(None), |read| read.map(Some))?,
-    })
 }
 
 fn docker_hub(

@@ -24,6 +24,8 @@ use serde::Deserializer;
 use serde::de;
 use serde::de::value::MapAccessDeserializer;
 
+use crate::config::deploy_key;
+
 /// The variable in which systemd names the folder of a service's credentials (`LoadCredential=`).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The folder beside the configuration in which a secret may lie.
@@ -137,6 +139,8 @@ pub enum Shape {
     Line,
     /// A text of any kind, such as a key or a file of settings.
     Text,
+    /// The private half of an SSH key that opens without a passphrase.
+    Key,
 }
 
 /// Whether secrets are needed for what a configuration is read for.
@@ -276,6 +280,7 @@ fn checked(text: &str, shape: Shape, place: &str) -> Result<SecretString, String
     }
     let is_line = !line.chars().any(char::is_control);
     match shape {
+        Shape::Key => deploy_key::checked(text, place),
         Shape::Line | Shape::Text if is_line => Ok(SecretString::from(line)),
         Shape::Line => Err(format!("{place} holds more than one line: it must hold the secret alone")),
         Shape::Text if text.len() as u64 > LONGEST_SECRET => {

@@ -69,6 +69,10 @@ pub struct GitHubSettings {
     pub api_url: Url,
     /// Where `OWNER/NAME.git` is cloned from. Ends in `/`.
     pub clone_url: Url,
+    /// Where `OWNER/NAME.git` is cloned from with a deploy key. Has a user, and ends in `/`.
+    pub ssh_url: Url,
+    /// The host keys that are trusted there; `None` for those that GitHub names.
+    pub known_hosts: Option<PathBuf>,
     /// Whether commits get statuses.
     pub statuses: bool,
     /// What they link to.

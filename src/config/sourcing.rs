@@ -11,7 +11,9 @@ use crate::config::image;
 use crate::config::path::JsonPath;
 use crate::config::problem::Problems;
 use crate::config::project::Project;
+use crate::config::resolve;
 use crate::config::resolve::Scope;
+use crate::config::secret::Shape;
 use crate::config::settings::FileFilter;
 use crate::config::settings::LfsFiles;
 use crate::config::settings::OnNewer;
@@ -48,6 +50,10 @@ pub fn source(
              `docker_hub.token`, or another `docker_hub.registry`",
         );
     }
+    let deploy_key = written.deploy_key.as_ref().map(|source| {
+        let path = path.key("deploy_key");
+        resolve::secret(source, Shape::Key, &path, scope.reader, problems)
+    });
     let followed = followed(&written, path, problems);
     let poll = written.poll.github.unwrap_or(DEFAULT_POLL);
     warn_of_two_days(&poll, &path.key("poll").key("github"), problems);
@@ -56,6 +62,7 @@ pub fn source(
     let files = file_filter(written.paths.as_deref(), written.paths_ignore.as_deref(), path, problems);
     Some(Some(SourceSettings {
         repository: written.repository?,
+        deploy_key: deploy_key.map_or(Some(None), |read| read.map(Some))?,
         followed: followed?,
         submodules: if written.submodules == Some(true) { Submodules::Filled } else { Submodules::Empty },
         lfs: if written.lfs == Some(true) { LfsFiles::Contents } else { LfsFiles::Pointers },
@@ -67,13 +74,18 @@ pub fn source(
     }))
 }
 
-/// Says once if all projects together ask GitHub more often than it answers without a token.
+/// Says what polls cannot be without a token: if all projects together ask GitHub more often than it answers, and what
+/// those that ask over SSH do not learn.
 pub fn warn_of_limited_polls(
     projects: &[Option<ProjectSettings>],
     has_token: bool,
     problems: &mut Problems<'_>,
 ) {
+    if !has_token {
+        warn_of_unknown_files(projects, problems);
+    }
     let sources = projects.iter().flatten().filter_map(|project| project.source.as_ref());
+    let sources = sources.filter(|source| source.deploy_key.is_none());
     let an_hour = |source: &SourceSettings| 3600.0 / source.poll.shortest_gap().as_secs_f64();
     let polls: f64 = sources.map(an_hour).sum();
     if !has_token && polls > POLLS_WITHOUT_TOKEN {
@@ -83,6 +95,23 @@ pub fn warn_of_limited_polls(
                 "left out: without a token GitHub answers {POLLS_WITHOUT_TOKEN} requests an hour, and these projects ask \
                  {polls:.0} times, so the polls will slow down to that"
             ),
+        );
+    }
+}
+
+fn warn_of_unknown_files(projects: &[Option<ProjectSettings>], problems: &mut Problems<'_>) {
+    for (index, project) in projects.iter().enumerate() {
+        let source = project.as_ref().and_then(|project| project.source.as_ref());
+        let Some(source) = source.filter(|source| source.deploy_key.is_some()) else { continue };
+        let key = match &source.files {
+            FileFilter::All => continue,
+            FileFilter::Only(_) => "paths",
+            FileFilter::AllBut(_) => "paths_ignore",
+        };
+        let path = JsonPath::root().key("projects").index(index).key(key);
+        problems.warn(
+            &path,
+            "without `github.token` it is not known which files a commit changes: every commit is run",
         );
     }
 }
@@ -98,6 +127,7 @@ fn refuse_building_keys(written: &Project, path: &JsonPath, problems: &mut Probl
     let image_path = path.key("image");
     let image = written.image.as_ref();
     let given = [
+        (path.key("deploy_key"), written.deploy_key.is_some()),
         (path.key("branch"), written.branch.is_some()),
         (path.key("on"), written.on.is_some()),
         (path.key("submodules"), written.submodules.is_some()),

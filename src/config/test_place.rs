@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de;
@@ -14,7 +15,6 @@ use crate::config::project::Test;
 use crate::config::project::TestCommands;
 use crate::config::project::TestDockerfile;
 use crate::config::project::TestImage;
-use crate::config::project::TestNetwork;
 use crate::config::project::TestPlace;
 
 const TESTS: &str = "`\"none\"` for no tests, or an object such as `{\"in\": {\"image\": \"python:3.12-slim\"}, \
@@ -53,6 +53,14 @@ impl<'de> Deserialize<'de> for TestPlace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(PlaceVisitor)
     }
+}
+
+/// The word `none`, for tests that are to reach nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum TestNetwork {
+    /// No network but the container's own loopback.
+    None,
 }
 
 impl<'de> Deserialize<'de> for TestNetwork {

@@ -27,6 +27,10 @@ use tempfile::TempDir;
 pub const EXAMPLE: &str = include_str!("../../config.example.json");
 const MINIMAL: &str = include_str!("../../config.minimal.json");
 
+/// What a private key looks like from outside.
+const DEPLOY_KEY: &[u8] =
+    b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n";
+
 /// A folder with a configuration and the secrets it names, and an environment.
 pub struct Desk {
     folder: TempDir,
@@ -40,6 +44,7 @@ impl Desk {
             folder: tempfile::tempdir().unwrap(),
             environment: vec![("DOCKER_HUB_TOKEN".to_owned(), "hub-secret".to_owned())],
         };
+        desk.put("deploy-key", DEPLOY_KEY, 0o600);
         for name in ["github-token", "docker-hub-token", "smtp-password", "webhook-secret", "pip.conf"] {
             desk.put(name, format!("{name}-content\n").as_bytes(), 0o600);
         }
@@ -324,11 +329,12 @@ fn what_works_but_is_dubious_is_warned_about() {
 #[test]
 fn every_key_of_the_schema_occurs_in_the_example() {
     /// Of two ways to write a secret, the one that the example shows elsewhere; of two that exclude each other, one.
-    const ALTERNATIVES: [&str; 5] = [
+    const ALTERNATIVES: [&str; 6] = [
         "github.token.env",
         "docker_hub.token.file",
         "email.smtp.password.env",
         "webhook.secret.env",
+        "projects[].deploy_key.env",
         "projects[].paths_ignore",
     ];
     fn keys(value: &Value, path: &str, found: &mut Vec<String>) {

@@ -686,7 +686,7 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/projects/0/colour",
             json!("red"),
-            "projects[0].colour: unknown key `colour`: `name`, `repository`, `branch`, `on`, `submodules`, `lfs`, `paths`, `paths_ignore`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
+            "projects[0].colour: unknown key `colour`: `name`, `repository`, `deploy_key`, `branch`, `on`, `submodules`, `lfs`, `paths`, `paths_ignore`, `cancel_running`, `poll`, `test`, `image` and `deploy` may stand here",
         ),
     ]
 }

@@ -97,6 +97,11 @@ impl GitServer {
         run(&work, &["git", "rev-parse", "HEAD"]).trim().parse().unwrap()
     }
 
+    /// The folder of all served repositories.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("srv")
+    }
+
     /// The served repository.
     pub fn bare(&self) -> PathBuf {
         self.folder.path().join("srv/me/hello.git")

@@ -114,7 +114,7 @@ fn each_credential_may_be_missing() {
         .filter_map(|line| line.strip_prefix("LoadCredential="))
         .map(|credential| credential.split_once(':').unwrap().0)
         .collect();
-    assert_eq!(loaded, ["github-token", "docker-hub-token", "smtp-password", "webhook-secret"]);
+    assert_eq!(loaded, ["github-token", "docker-hub-token", "smtp-password", "webhook-secret", "deploy-key"]);
     for name in loaded {
         assert!(unit.contains(&format!("\nSetCredential={name}:\\n\n")), "{name}");
         assert!(unit.contains(&format!(":/etc/homeport/credentials/{name}\n")), "{name}");

@@ -4,6 +4,7 @@
 //! variable, to the one command that talks to the server, and is answered only to that server.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -98,6 +99,7 @@ pub(super) struct GitCommand {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     token: Option<SecretString>,
+    input: Option<File>,
     is_question: bool,
     /// The most of its words that is kept, in bytes.
     kept: usize,
@@ -130,6 +132,7 @@ impl GitCommand {
             arguments,
             environment,
             token: None,
+            input: None,
             is_question: false,
             kept: KEPT_OUTPUT,
         };
@@ -177,6 +180,17 @@ impl GitCommand {
             self.token = Some(token.clone());
         }
         self
+    }
+
+    /// Has this in its environment.
+    pub(super) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Has this as its standard input.
+    pub(super) fn input(self, input: File) -> Self {
+        Self { input: Some(input), ..self }
     }
 
     /// May repack.
@@ -253,7 +267,7 @@ impl GitCommand {
         }
         command
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(self.input.map_or_else(Stdio::null, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

@@ -13,13 +13,13 @@ use crate::model::Followed;
 use crate::model::Repository;
 
 /// The longest message that is taken over from git, in characters.
-const LONGEST_MESSAGE: usize = 400;
+pub(super) const LONGEST_MESSAGE: usize = 400;
 
-const NO_SPACE: &[&str] = &["no space left on device", "disk quota exceeded"];
+pub(super) const NO_SPACE: &[&str] = &["no space left on device", "disk quota exceeded"];
 const REFUSAL_OF_COMMIT: &[&str] = &["not our ref", "unadvertised object", "couldn't find remote ref"];
 /// Of git's check of what arrives (`fsckObjects`), and of its check of paths before a file is written.
 const REFUSED_CONTENT: &[&str] = &["fsck error", "error: invalid path"];
-const DENIED: &[&str] = &[
+pub(super) const DENIED: &[&str] = &[
     "authentication failed",
     "could not read username",
     "could not read password",
@@ -41,10 +41,8 @@ const UNREACHABLE: &[&str] = &[
     "the remote end hung up",
     "unexpected disconnect",
     "remote error: ",
+    "could not read from remote repository",
 ];
-/// The codes by which an LFS server says of a content that it has it not, or no more.
-const LFS_MISSING: &[&str] = &["[404]", "[410]"];
-const LFS_TRANSFER_FAILED: &str = "failed to fetch some objects";
 const NO_GIT_SERVER: &[&str] = &["not valid: is this a git repository", "dumb http transport"];
 
 /// Why the files of a commit could not be laid out.
@@ -60,12 +58,41 @@ pub enum GitError {
     },
     /// There is no such repository, or not for us.
     #[error(
-        "the git server has no `{repository}`: look for a typing error in `repository`, or give the token access if it is private"
+        "the git server has no `{repository}`: look for a typing error in `repository`, or give the token or the deploy key access if it is private"
     )]
     NotFound {
         /// The repository.
         repository: Repository,
     },
+    /// The server does not take the deploy key.
+    #[error(
+        "the git server does not take the deploy key of `{repository}`: add its public half (`ssh-keygen -y -f KEY`) to the repository's Settings, Deploy keys"
+    )]
+    KeyRefused {
+        /// The repository.
+        repository: Repository,
+    },
+    /// The server shows a host key that is not trusted.
+    #[error("the git server at {host} shows {} {}: if its owner has announced new ones, put them into a file and name that as `github.known_hosts`; if not, someone else may be answering for it", if *.has_changed { "another host key than that in" } else { "a host key that is not in" }, .known_hosts.display())]
+    HostKey {
+        /// The server.
+        host: String,
+        /// Whether another key of that host is known.
+        has_changed: bool,
+        /// The file of known hosts.
+        known_hosts: PathBuf,
+    },
+    /// It is not known which host keys to trust.
+    #[error(
+        "the host keys of the git server cannot be found out ({reason}): name a file of them as `github.known_hosts`"
+    )]
+    HostKeysUnknown {
+        /// Why.
+        reason: String,
+    },
+    /// There is no ssh on this machine.
+    #[error("`ssh` is not installed, and a `deploy_key` needs it: `sudo apt install openssh-client`")]
+    SshNotInstalled,
     /// No connection, a broken one, or a server in trouble.
     #[error("`{repository}` cannot be fetched: {message}")]
     Unreachable {
@@ -170,6 +197,10 @@ impl GitError {
             | Self::TimedOut { .. }
             | Self::NotInstalled { .. }
             | Self::LfsNotInstalled
+            | Self::KeyRefused { .. }
+            | Self::HostKey { .. }
+            | Self::HostKeysUnknown { .. }
+            | Self::SshNotInstalled
             | Self::Lfs { .. }
             | Self::Failed { .. } => Blame::World,
         }
@@ -225,48 +256,13 @@ pub(super) fn failure(
     GitError::Failed { message: format!("git {} failed: {message}", ended.verb) }
 }
 
-/// What a failed `git lfs fetch` means.
-pub(super) fn lfs_failure(
-    ended: &Ended,
-    repository: &Repository,
-    mirror: &Path,
-    has_token: bool,
-) -> GitError {
-    let repository = repository.clone();
-    let words = ended.stderr.to_ascii_lowercase();
-    if words.contains("'lfs' is not a git command") {
-        return GitError::LfsNotInstalled;
-    }
-    if contains_any(&words, NO_SPACE) {
-        return GitError::NoSpace { path: mirror.to_owned() };
-    }
-    let message = ended
-        .stderr
-        .lines()
-        .filter(|line| !line.contains(LFS_TRANSFER_FAILED))
-        .collect::<Vec<_>>()
-        .join("; ");
-    let message: String = message.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect();
-    // git-lfs's last words where a server was the matter; without them it may be the mirror.
-    if !words.contains(LFS_TRANSFER_FAILED) {
-        return GitError::Failed { message: format!("git lfs fetch failed: {message}") };
-    }
-    if contains_any(&words, LFS_MISSING) {
-        return GitError::LfsMissing { repository, message };
-    }
-    if contains_any(&words, DENIED) {
-        return GitError::Denied { repository, has_token };
-    }
-    GitError::Lfs { repository, message }
-}
-
-fn contains_any(text: &str, parts: &[&str]) -> bool {
+pub(super) fn contains_any(text: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| text.contains(part))
 }
 
 /// The lines in which git says what is wrong, on one line; else how it ended.
 fn essence(ended: &Ended) -> String {
-    let is_error = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
+    let is_error = |line: &&str| ["fatal:", "error:", "ssh:"].iter().any(|start| line.starts_with(start));
     let lines: Vec<&str> = ended.stderr.lines().filter(is_error).collect();
     let text = if lines.is_empty() { ended.status.to_string() } else { lines.join("; ") };
     text.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect()

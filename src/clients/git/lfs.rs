@@ -19,11 +19,13 @@ use url::Url;
 
 use crate::clients::git::Git;
 use crate::clients::git::Output;
+use crate::clients::git::command::Ended;
 use crate::clients::git::command::GitCommand;
 use crate::clients::git::error;
 use crate::clients::git::error::GitError;
 use crate::clients::git::mirror;
 use crate::clients::git::mirror::Mirror;
+use crate::clients::git::ssh;
 use crate::config::settings::LfsFiles;
 use crate::model::CommitSha;
 use crate::model::Repository;
@@ -36,11 +38,15 @@ const SETTINGS: &[&str] = &[
     "lfs.basictransfersonly=true",
     "lfs.standalonetransferagent=",
     "lfs.transfer.maxretries=3",
+    "lfs.ssh.automultiplex=false",
 ];
 /// What makes git ask git-lfs for the contents of the files that a repository marks with `filter=lfs`.
 const FILTER: &[&str] = &["filter.lfs.process=git-lfs filter-process", "filter.lfs.required=true"];
 /// An address at which nobody can listen.
 const NOWHERE: &str = "http://127.0.0.1:0";
+/// The codes by which an LFS server says of a content that it has it not, or no more.
+const LFS_MISSING: &[&str] = &["[404]", "[410]"];
+const LFS_TRANSFER_FAILED: &str = "failed to fetch some objects";
 /// What git-lfs keeps beside contents: halves of downloads, what was damaged, its own logs.
 const BESIDE: [&str; 4] = ["incomplete", "tmp", "bad", "logs"];
 /// The digits of a SHA-256.
@@ -72,16 +78,23 @@ impl Contents<'_> {
             let check = GitCommand::new(&["lfs", "fsck", "--objects", sha.as_str()]);
             self.told(check, NOWHERE).run(&self.git.program, &|_| {}).await?;
         }
+        let fetch = GitCommand::new(&["lfs", "fetch", url.as_str(), sha.as_str()]);
+        let fetch = self.told(fetch, &endpoint(url));
         let server = &self.git.clone_url;
         // git-lfs hands addresses on to who knows the token, and has been fooled by odd ones.
         let token = self.git.token.as_ref().filter(|_| url.origin() == server.origin());
-        let fetch = GitCommand::new(&["lfs", "fetch", url.as_str(), sha.as_str()]);
-        let fetch = self.told(fetch, &endpoint(url)).talking_to(server, token);
+        // The server names over SSH where contents are, and gives the login for that.
+        let ssh = self.git.deploy_key.as_ref().filter(|_| url.scheme() == "ssh");
+        let fetch = match ssh {
+            Some(key) => fetch.talking_over_ssh(key)?,
+            None => fetch.talking_to(server, token),
+        };
         let ended = fetch.run(&self.git.program, self.out).await?;
         if ended.is_success() {
             return Ok(());
         }
-        Err(error::lfs_failure(&ended, self.repository, self.mirror.path(), token.is_some()))
+        let by_ssh = ssh.and_then(|key| ssh::failure(&ended, self.repository, key));
+        Err(by_ssh.unwrap_or_else(|| failure(&ended, self.repository, self.mirror.path(), token.is_some())))
     }
 
     /// Makes the command that lays files out put them into the place of the pointers.
@@ -164,10 +177,40 @@ impl Unnamed {
     }
 }
 
+/// What a failed `git lfs fetch` means.
+fn failure(ended: &Ended, repository: &Repository, mirror: &Path, has_token: bool) -> GitError {
+    let repository = repository.clone();
+    let words = ended.stderr.to_ascii_lowercase();
+    if words.contains("'lfs' is not a git command") {
+        return GitError::LfsNotInstalled;
+    }
+    if error::contains_any(&words, error::NO_SPACE) {
+        return GitError::NoSpace { path: mirror.to_owned() };
+    }
+    let message = ended
+        .stderr
+        .lines()
+        .filter(|line| !line.contains(LFS_TRANSFER_FAILED))
+        .collect::<Vec<_>>()
+        .join("; ");
+    let message: String = message.chars().filter(|c| !c.is_control()).take(error::LONGEST_MESSAGE).collect();
+    // git-lfs's last words where a server was the matter; without them it may be the mirror.
+    if !words.contains(LFS_TRANSFER_FAILED) {
+        return GitError::Failed { message: format!("git lfs fetch failed: {message}") };
+    }
+    if error::contains_any(&words, LFS_MISSING) {
+        return GitError::LfsMissing { repository, message };
+    }
+    if error::contains_any(&words, error::DENIED) {
+        return GitError::Denied { repository, has_token };
+    }
+    GitError::Lfs { repository, message }
+}
+
 /// Where a repository's LFS server is, by the rule of git-lfs.
 fn endpoint(url: &Url) -> String {
     let url = url.as_str().trim_end_matches('/');
-    if url.starts_with("file:") {
+    if url.starts_with("file:") || url.starts_with("ssh:") {
         return url.to_owned();
     }
     let dot_git = if url.ends_with(".git") { "" } else { ".git" };
@@ -205,6 +248,7 @@ mod tests {
             ("https://github.com/me/a.git", "https://github.com/me/a.git/info/lfs"),
             ("https://github.com/me/a/", "https://github.com/me/a.git/info/lfs"),
             ("file:///srv/a.git", "file:///srv/a.git"),
+            ("ssh://git@github.com/me/a.git", "ssh://git@github.com/me/a.git"),
         ] {
             assert_eq!(endpoint(&Url::parse(url).unwrap()), server);
         }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use crate::clients::clock::Clock;
+use crate::clients::git;
 use crate::clients::git::Git;
 use crate::clients::git::Output;
 use crate::clients::git::command::Ended;
@@ -85,7 +86,7 @@ impl Git {
 
 impl Passage<'_> {
     async fn all(&mut self, sha: &CommitSha, tree_dir: &Path) -> Result<(), GitError> {
-        let url = self.git.address_of(self.repository)?;
+        let url = git::address(&git::below(&self.git.clone_url, self.repository))?;
         let tree_dir = std::path::absolute(tree_dir).unwrap_or_else(|_| tree_dir.to_owned());
         let mut parents = vec![Parent { url, sha: sha.clone(), folder: tree_dir, prefix: String::new() }];
         while let Some(parent) = parents.pop() {

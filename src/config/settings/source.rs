@@ -19,6 +19,8 @@ use crate::model::Tag;
 pub struct SourceSettings {
     /// The repository on GitHub.
     pub repository: Repository,
+    /// The key that opens it over SSH, if that is the way.
+    pub deploy_key: Option<SecretString>,
     /// What of it is followed.
     pub followed: Followed,
     /// What becomes of the folders of submodules.

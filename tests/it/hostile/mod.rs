@@ -8,6 +8,7 @@
 //! | hooks; `core.fsmonitor`, `core.sshCommand`, filters in a configuration it brings along | [`git_traps`]; `git_client::nothing_that_a_repository_brings_along_is_run` |
 //! | submodules by `ext::` and `file://` | [`git_traps`]; `git_client::a_submodule_stays_an_empty_folder_and_its_address_is_not_visited` |
 //! | submodules with addresses and paths that are options of git | [`git_traps`] |
+//! | an `.lfsconfig` that names another server or programs; LFS contents on a server that asks for a login | `git_lfs::nothing_of_a_repository_redirects_the_download_or_runs_a_program` |
 //! | branches, tags and files whose names are options or commands | [`git_traps`] |
 //! | a branch of the configuration that is an option | [`git_traps`] |
 //! | links out of the tree, in the checkout and in the build context | [`git_traps`]; `build_context::nothing_outside_the_tree_is_ever_used` |

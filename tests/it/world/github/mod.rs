@@ -85,6 +85,7 @@ struct Shared {
     statuses: Mutex<Vec<CommitStatus>>,
     account: Account,
     names: Mutex<Names>,
+    host_keys: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -104,6 +105,7 @@ impl GitHub {
             statuses: Mutex::default(),
             account: Account::new(),
             names: Mutex::default(),
+            host_keys: Mutex::default(),
         });
         let state = Arc::clone(&shared);
         let router = Router::new().fallback(
@@ -117,6 +119,11 @@ impl GitHub {
     /// Both `github.api_url` and `github.clone_url`.
     pub fn url(&self) -> String {
         format!("http://{}", self.wire.address())
+    }
+
+    /// Names these host keys of the git server behind SSH from now on.
+    pub fn name_host_keys(&self, keys: &[String]) {
+        *self.shared.host_keys.lock().unwrap() = keys.to_vec();
     }
 
     /// Makes an empty repository `owner/name`.
@@ -246,7 +253,9 @@ async fn dispatch(shared: &Arc<Shared>, number: usize, request: Request) -> Resp
 }
 
 fn is_api(path: &str) -> bool {
-    path.starts_with("/repos/") || path.starts_with("/repositories/") || path == "/rate_limit"
+    path.starts_with("/repos/")
+        || path.starts_with("/repositories/")
+        || ["/rate_limit", "/meta"].contains(&path)
 }
 
 impl Shared {

@@ -32,6 +32,10 @@ pub async fn answer(shared: &Arc<Shared>, number: usize, path: &str, request: Re
     if path == "/rate_limit" {
         return answer::json(200, &answers::rate_limit(&shared.account.budget()));
     }
+    if path == "/meta" {
+        let keys = shared.host_keys.lock().unwrap().clone();
+        return answer::json(200, &json!({"verifiable_password_authentication": false, "ssh_keys": keys}));
+    }
     let Some((name, rest)) = repository_of(shared, path) else {
         return answers::not_found();
     };
