@@ -60,7 +60,8 @@ pub fn github(
 
 /// An address that git reaches over SSH. Always has a user, and ends in `/`.
 fn ssh_url(text: &str) -> Result<Url, String> {
-    let wanted = "write `ssh://git@HOST` or `ssh://git@HOST:PORT`";
+    let wanted =
+        "write `ssh://HOST` or `ssh://HOST:PORT`, for another user than `git` with that in front of the host";
     let mut url = Url::parse(text).map_err(|_| format!("this is no address: {wanted}"))?;
     if url.scheme() != "ssh" || !url.has_host() || url.query().is_some() || url.fragment().is_some() {
         return Err(format!("this is no address of a git server behind SSH: {wanted}"));

@@ -394,6 +394,16 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
             "email.smtp.security: `startls` is not one of `none`, `starttls` or `tls`: did you mean `starttls`?",
         ),
         (
+            "/github",
+            json!({ "ssh_url": "git@github.com", "known_hosts": "a\"b" }),
+            "github.known_hosts: this names no file that ssh could read\ngithub.ssh_url: this is no address: write `ssh://HOST` or `ssh://HOST:PORT`, for another user than `git` with that in front of the host",
+        ),
+        (
+            "/projects/0/deploy_key",
+            json!({ "env": "DOCKER_HUB_TOKEN" }),
+            "projects[0].deploy_key: the environment variable `DOCKER_HUB_TOKEN` holds no private key of SSH, which has several lines: make one, `ssh-keygen -t ed25519 -N '' -f deploy-key`",
+        ),
+        (
             "/email",
             json!({ "from": "a@b.org", "to": ["c@d.org"], "smtp": { "host": "m", "security": "ssl" } }),
             "email.smtp.security: `ssl` is not one of `none`, `starttls` or `tls`",
@@ -736,6 +746,8 @@ fn a_project_that_only_deploys_has_no_keys_for_building() {
     let edits = [
         ("/projects/0/repository", Value::Null),
         ("/projects/0/branch", json!("main")),
+        ("/projects/0/deploy_key", json!({ "file": "deploy-key" })),
+        ("/projects/0/lfs", json!(true)),
         ("/projects/0/poll", json!({ "github": "30s" })),
         ("/projects/0/test", json!("none")),
         (
@@ -746,6 +758,7 @@ fn a_project_that_only_deploys_has_no_keys_for_building() {
     ];
     insta::assert_snapshot!(refusal(&edits), @r"
     projects[0].branch: nothing is built here without a `repository`: give one, or remove this key
+    projects[0].deploy_key: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.also: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.args: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.context: nothing is built here without a `repository`: give one, or remove this key
@@ -753,6 +766,7 @@ fn a_project_that_only_deploys_has_no_keys_for_building() {
     projects[0].image.secrets: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.target: nothing is built here without a `repository`: give one, or remove this key
     projects[0].image.timeout: nothing is built here without a `repository`: give one, or remove this key
+    projects[0].lfs: nothing is built here without a `repository`: give one, or remove this key
     projects[0].poll.github: nothing is built here without a `repository`: give one, or remove this key
     projects[0].test: nothing is built here without a `repository`: give one, or remove this key
     ");
