@@ -18,9 +18,12 @@ use crate::clients::hub::Hub;
 use crate::clients::hub::HubError;
 use crate::clients::mailer::Mailer;
 use crate::clients::tls::Tls;
+use crate::clients::ways;
 use crate::config::load::load;
 use crate::config::secret::Environment;
+use crate::config::settings::GitHubSettings;
 use crate::config::settings::Settings;
+use crate::config::settings::SourceSettings;
 use crate::model::Followed;
 
 /// The most time one question may take.
@@ -73,28 +76,7 @@ async fn ask_everyone(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding { what: "Docker".to_owned(), answer: flat(ask_docker(settings).await) }];
     for project in &settings.projects {
         if let Some(source) = &project.source {
-            let what = format!("GitHub, {} of {}", followed_in_words(&source.followed), source.repository);
-            let is_asked_by_git = source.deploy_key.is_some() && settings.github.token.is_none();
-            let answer = async {
-                if is_asked_by_git {
-                    // The host keys that it takes are written by the agent alone.
-                    return Ok("not asked here: polls go over SSH, with the deploy key".to_owned());
-                }
-                let github = &settings.github;
-                let github =
-                    GitHub::new(&Tls::open()?, &github.api_url, github.token.as_ref(), LIMIT, Clock::real())?;
-                let moved_to = match &source.followed {
-                    Followed::Branch(branch) => github.head(&source.repository, branch, None).await?.moved_to,
-                    Followed::Tags(glob) => {
-                        github.tags(&source.repository, glob.beginning(), None).await?.moved_to
-                    }
-                };
-                anyhow::Ok(
-                    moved_to
-                        .map_or_else(|| "readable".to_owned(), |now| format!("readable, now called {now}")),
-                )
-            };
-            findings.push(Finding { what, answer: flat(answer.await) });
+            findings.extend(ask_github(&settings.github, source).await);
         }
         let what = format!("Docker Hub, {}", project.image);
         findings.push(Finding { what, answer: flat(ask_hub(settings, &project.image).await) });
@@ -104,6 +86,38 @@ async fn ask_everyone(settings: &Settings) -> Vec<Finding> {
         let answer = async {
             Mailer::new(email)?.check().await?;
             anyhow::Ok("takes our mail".to_owned())
+        };
+        findings.push(Finding { what, answer: flat(answer.await) });
+    }
+    findings
+}
+
+/// By its API, and by the deploy key if there is one; without a token that is the only way.
+async fn ask_github(settings: &GitHubSettings, source: &SourceSettings) -> Vec<Finding> {
+    let github =
+        || GitHub::new(&Tls::open()?, &settings.api_url, settings.token.as_ref(), LIMIT, Clock::real());
+    let mut findings = Vec::new();
+    if settings.token.is_some() || source.deploy_key.is_none() {
+        let what = format!("GitHub, {} of {}", followed_in_words(&source.followed), source.repository);
+        let answer = async {
+            let github = github()?;
+            let moved_to = match &source.followed {
+                Followed::Branch(branch) => github.head(&source.repository, branch, None).await?.moved_to,
+                Followed::Tags(glob) => {
+                    github.tags(&source.repository, glob.beginning(), None).await?.moved_to
+                }
+            };
+            anyhow::Ok(
+                moved_to.map_or_else(|| "readable".to_owned(), |now| format!("readable, now called {now}")),
+            )
+        };
+        findings.push(Finding { what, answer: flat(answer.await) });
+    }
+    if let Some(key) = &source.deploy_key {
+        let what = format!("deploy key of {}", source.repository);
+        let answer = async {
+            ways::try_deploy_key(&github()?, settings, source, key).await?;
+            anyhow::Ok("opens it".to_owned())
         };
         findings.push(Finding { what, answer: flat(answer.await) });
     }

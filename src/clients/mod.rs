@@ -17,7 +17,7 @@ pub mod process;
 pub mod store;
 pub mod tls;
 pub mod wait_hint;
-mod ways;
+pub mod ways;
 
 use std::path::Path;
 use std::path::PathBuf;

@@ -5,15 +5,20 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
 use chrono::DateTime;
 use chrono::Utc;
+use secrecy::SecretString;
 use tokio::sync::Mutex;
 use url::Url;
 
+use crate::clients::CHECKOUT;
 use crate::clients::Clients;
+use crate::clients::clock::Clock;
 use crate::clients::git::DeployKey;
 use crate::clients::git::Git;
 use crate::clients::git::GitError;
+use crate::clients::github::GitHub;
 use crate::config::settings::GitHubSettings;
 use crate::config::settings::SourceSettings;
 use crate::fault_point::Effect;
@@ -46,6 +51,37 @@ impl Ssh {
         let (url, known_hosts) = (github.ssh_url.clone(), github.known_hosts.clone());
         Self { url, known_hosts, written, asked: Mutex::default() }
     }
+
+    /// The file of the host keys that are trusted: the owner's own, or what GitHub names over TLS. Those it named before
+    /// are good as long as it does not answer.
+    async fn trusted(&self, github: &GitHub, clock: &Clock) -> Result<PathBuf, GitError> {
+        if let Some(file) = &self.known_hosts {
+            return Ok(file.clone());
+        }
+        let mut asked = self.asked.lock().await;
+        let now = clock.now();
+        let is_fresh = |then: DateTime<Utc>| (now - then).to_std().is_ok_and(|age| age < FRESH);
+        if asked.is_some_and(is_fresh) {
+            return Ok(self.written.clone());
+        }
+        let unknown = |reason: String| GitError::HostKeysUnknown { reason };
+        let keys = match github.ssh_keys().await {
+            Ok(keys) => keys,
+            Err(_) if self.written.is_file() => return Ok(self.written.clone()),
+            Err(error) => return Err(unknown(format!("{:#}", anyhow::Error::from(error)))),
+        };
+        let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let host = match self.url.port() {
+            None | Some(SSH_PORT) => host.to_owned(),
+            Some(port) => format!("[{host}]:{port}"),
+        };
+        let lines: String = keys.iter().map(|key| format!("{host} {key}\n")).collect();
+        write(&self.written, &lines)
+            .await
+            .map_err(|error| unknown(format!("write {}: {error}", self.written.display())))?;
+        *asked = Some(now);
+        Ok(self.written.clone())
+    }
 }
 
 impl Clients {
@@ -56,10 +92,7 @@ impl Clients {
     pub async fn git_for(&self, source: &SourceSettings) -> Result<Git, GitError> {
         let git = self.git.clone().with_lfs(source.lfs);
         let Some(key) = &source.deploy_key else { return Ok(git) };
-        let known_hosts = match &self.ssh.known_hosts {
-            Some(file) => file.clone(),
-            None => self.hosts_of_github().await?,
-        };
+        let known_hosts = self.ssh.trusted(&self.github, &self.clock).await?;
         Ok(git.over_ssh(DeployKey { url: self.ssh.url.clone(), key: key.clone(), known_hosts }))
     }
 
@@ -91,34 +124,30 @@ impl Clients {
     pub const fn knows_by_git_alone(&self, source: &SourceSettings) -> bool {
         source.deploy_key.is_some() && !self.github.has_token()
     }
+}
 
-    /// The file of the host keys that GitHub names, over TLS. Those it named before are good as long as it does not answer.
-    async fn hosts_of_github(&self) -> Result<PathBuf, GitError> {
-        let ssh = &self.ssh;
-        let mut asked = ssh.asked.lock().await;
-        let now = self.clock.now();
-        let is_fresh = |then: DateTime<Utc>| (now - then).to_std().is_ok_and(|age| age < FRESH);
-        if asked.is_some_and(is_fresh) {
-            return Ok(ssh.written.clone());
-        }
-        let unknown = |reason: String| GitError::HostKeysUnknown { reason };
-        let keys = match self.github.ssh_keys().await {
-            Ok(keys) => keys,
-            Err(_) if ssh.written.is_file() => return Ok(ssh.written.clone()),
-            Err(error) => return Err(unknown(format!("{:#}", anyhow::Error::from(error)))),
-        };
-        let host = ssh.url.host_str().unwrap_or_default();
-        let host = match ssh.url.port() {
-            None | Some(SSH_PORT) => host.to_owned(),
-            Some(port) => format!("[{host}]:{port}"),
-        };
-        let lines: String = keys.iter().map(|key| format!("{host} {key}\n")).collect();
-        write(&ssh.written, &lines)
-            .await
-            .map_err(|error| unknown(format!("write {}: {error}", ssh.written.display())))?;
-        *asked = Some(now);
-        Ok(ssh.written.clone())
-    }
+/// Whether a repository opens to its deploy key, asked as the agent asks, without its state folder.
+///
+/// # Errors
+/// Why it does not.
+pub async fn try_deploy_key(
+    github: &GitHub,
+    settings: &GitHubSettings,
+    source: &SourceSettings,
+    key: &SecretString,
+) -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("homeport-check-{}", std::process::id()));
+    let _effect = Effect::begin("git", "try");
+    tokio::fs::create_dir(&folder).await.with_context(|| format!("make the folder {}", folder.display()))?;
+    let asked = async {
+        let known_hosts = Ssh::of(settings, &folder).trusted(github, &Clock::real()).await?;
+        let key = DeployKey { url: settings.ssh_url.clone(), key: key.clone(), known_hosts };
+        let git = Git::new(&folder, &settings.clone_url, None, CHECKOUT).over_ssh(key);
+        git.tags(&source.repository).await
+    };
+    let asked = asked.await;
+    tokio::fs::remove_dir_all(&folder).await.ok();
+    Ok(asked.map(drop)?)
 }
 
 /// Writes a file that others may be reading, if it is to change.

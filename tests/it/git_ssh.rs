@@ -169,6 +169,12 @@ async fn an_agent_without_a_token_polls_and_deploys_a_private_repository_with_it
     world.agent.set("/github/ssh_url", ssh.url.as_str());
     world.agent.set("/projects/0/deploy_key", json!({"file": "deploy-key"}));
     let sha = world.repo.commit_page("hello one").await;
+    let checked = world.agent.command(&["check"]).await.expect_success();
+    assert!(
+        checked.stdout.contains(&format!("deploy key of {}: opens it", world.repo.name())),
+        "{}",
+        checked.stdout
+    );
 
     world.agent.once().await.expect_success();
     world.expect_serving("hello one").await;
