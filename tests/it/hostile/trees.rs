@@ -108,6 +108,13 @@ async fn a_large_file_goes_through_in_little_memory() {
     expect_through(world, canaries, &format!("{} MiB", size / MIB)).await;
 }
 
+/// Ends a world with a small disk, which has to go before its folder can.
+async fn end(world: &World, disk: SmallDisk) {
+    world.expect_every_run_ended().await;
+    world.expect_no_unread_mail().await;
+    drop(disk);
+}
+
 #[tokio::test]
 async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_again() {
     let (world, canaries) = hostile().await;
@@ -137,7 +144,7 @@ async fn a_file_that_is_larger_than_the_disk_fails_the_checkout_and_leaves_room_
     world.expect_serving("hello small").await;
     world.expect_mail("1 deployed").await;
     canaries.expect_nowhere(&world).await;
-    world.end().await;
+    end(&world, disk).await;
 }
 
 #[tokio::test]
@@ -164,7 +171,7 @@ async fn a_commit_that_would_fill_the_disk_is_stopped_while_there_is_room_for_ot
     world.agent.once().await.expect_success();
     world.expect_runs(&["1 ci failed at checkout"]).await;
     canaries.expect_nowhere(&world).await;
-    world.end().await;
+    end(&world, disk).await;
 }
 
 #[tokio::test]
