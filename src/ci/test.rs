@@ -30,6 +30,7 @@ use crate::clients::process::Fence;
 use crate::clients::process::HostExit;
 use crate::clients::process::HostRun;
 use crate::clients::process::OWN_PROGRAM;
+use crate::clients::process::all_but_one;
 use crate::clients::process::passed_on;
 use crate::clients::process::run_host;
 use crate::config::project::TestDockerfile;
@@ -191,6 +192,7 @@ async fn in_container(
         user: None,
         volume: cache.as_ref().map(|volume| (volume, cache::MOUNTED)),
         has_network: terms.network.is_none(),
+        processors: processors(run, &engine),
         limits: limits(&engine, terms.timeout),
     };
     run.log.line(Stage::Test, &format!("in a container of {image}"));
@@ -231,7 +233,13 @@ async fn own_cache(run: &Run) -> Option<Volume> {
     }
 }
 
-/// A quarter of the memory and one core are left to what serves.
+/// Another machine's are not known here.
+fn processors(run: &Run, engine: &Engine) -> Option<String> {
+    let is_here = engine.limits_processors && run.clients.docker.is_on_this_machine();
+    is_here.then(all_but_one).flatten()
+}
+
+/// A quarter of the memory and as much as one core does are left to what serves.
 fn limits(engine: &Engine, timeout: Duration) -> SandboxLimits {
     SandboxLimits {
         memory: engine.limits_memory.then_some(engine.memory / 4 * 3),

@@ -43,6 +43,17 @@ async fn run_in(
     limits: SandboxLimits,
     has_network: bool,
 ) -> Result<SandboxEnd, SandboxError> {
+    run_on(bed, image, script, None, limits, has_network).await
+}
+
+async fn run_on(
+    bed: &Bed,
+    image: &str,
+    script: &str,
+    processors: Option<&str>,
+    limits: SandboxLimits,
+    has_network: bool,
+) -> Result<SandboxEnd, SandboxError> {
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir(tree.path().join("sub")).unwrap();
     fs::write(tree.path().join("sub/run.sh"), "#!/bin/sh\necho from the tree\n").unwrap();
@@ -63,6 +74,7 @@ async fn run_in(
         user: None,
         volume: None,
         has_network,
+        processors: processors.map(str::to_owned),
         limits,
     };
     bed.docker.run_sandbox(sandbox, &bed.out()).await
@@ -207,6 +219,22 @@ async fn memory_processors_and_processes_are_limited() {
 }
 
 #[tokio::test]
+async fn a_script_is_kept_to_its_processors_where_the_engine_has_them() {
+    let bed = Bed::new();
+    let image = bed.image("").await;
+    let script = "grep Cpus_allowed_list /proc/self/status";
+    let mut lists = Vec::new();
+    for processors in [None, Some("0"), Some("4000")] {
+        let end = run_on(&bed, &image, script, processors, FREELY, true).await.unwrap();
+        assert_eq!(end, SandboxEnd::Exited(0));
+        lists.push(bed.output().lines().last().unwrap().to_owned());
+    }
+    let kept = bed.docker.engine().await.unwrap().limits_processors;
+    assert_eq!(lists[1], if kept { "Cpus_allowed_list:\t0" } else { &lists[0] });
+    assert_eq!(lists[2], lists[0], "an engine that does not have them runs the script all the same");
+}
+
+#[tokio::test]
 async fn an_image_without_a_shell_is_named() {
     let bed = Bed::new();
     let image = bed.try_build(Builder::BuildKit, "FROM scratch\nCOPY busybox /\n", LIMIT).await.unwrap();
@@ -251,6 +279,7 @@ async fn a_tree_that_cannot_be_read_is_named_and_leaves_nothing() {
         user: None,
         volume: None,
         has_network: true,
+        processors: None,
         limits: FREELY,
     };
     let error = bed.docker.run_sandbox(sandbox, &bed.out()).await.unwrap_err();

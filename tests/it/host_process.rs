@@ -178,10 +178,13 @@ async fn the_strict_umask_of_the_service_does_not_reach_the_tests() {
 #[tokio::test]
 async fn tests_give_way_to_the_service_in_time_and_memory() {
     let place = Place::new();
-    let (_, output) = outcome(place.run("nice; cat /proc/self/oom_score_adj")).await;
-    let (nice, score) = output.trim_end().split_once('\n').unwrap();
+    let (_, output) = outcome(place.run("nice; cat /proc/self/oom_score_adj; nproc")).await;
+    let said: Vec<&str> = output.lines().collect();
+    let [nice, score, processors] = said[..] else { panic!("{output}") };
     assert!(nice.parse::<i32>().unwrap() >= 10, "{nice}");
     assert_eq!(score, "500");
+    let all = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(processors.parse::<usize>().unwrap(), (all - 1).max(1), "one is left to what serves");
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ fn confinement(sandbox: &Sandbox<'_>) -> HostConfig {
         network_mode: (!sandbox.has_network).then(|| "none".to_owned()),
         mounts: sandbox.volume.map(|(volume, target)| vec![mount(volume, target)]),
         cpu_shares: Some(CPU_SHARES),
+        cpuset_cpus: sandbox.processors.clone(),
         blkio_weight: Some(DISK_WEIGHT),
         oom_score_adj: Some(FIRST_TO_GO),
         memory,

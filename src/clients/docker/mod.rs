@@ -24,6 +24,7 @@ mod reference;
 mod registry;
 mod sandbox;
 mod seen;
+mod transcript;
 mod volumes;
 
 use std::io;
@@ -98,6 +99,8 @@ pub struct Engine {
     pub memory: u64,
     /// Whether a container's memory can be limited; Raspberry Pi OS switches that off in the kernel's command line.
     pub limits_memory: bool,
+    /// Whether a container can be kept to some of the processors.
+    pub limits_processors: bool,
     /// The folder that holds images and containers, for a look at the free space.
     pub data_root: String,
 }
@@ -114,6 +117,11 @@ impl Engine {
 }
 
 impl Docker {
+    /// Whether the engine runs on the same machine as this process.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.host.starts_with("unix://")
+    }
+
     /// An engine at `unix:///PATH` or `tcp://HOST:PORT`. Nothing is sent yet: an absent engine is an error of
     /// the first call.
     ///
@@ -160,6 +168,7 @@ impl Docker {
             cpus: positive(info.ncpu),
             memory: positive(info.mem_total),
             limits_memory: info.memory_limit.unwrap_or_default(),
+            limits_processors: info.cpu_set.unwrap_or_default(),
             data_root: info.docker_root_dir.unwrap_or_default(),
         })
     }

@@ -5,15 +5,11 @@
 //! the end, at the time limit, when the future is dropped, and after a crash by [`Docker::remove_leftovers`].
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::time::Duration;
 
 use bollard::body_try_stream;
-use bollard::container::LogOutput;
 use bollard::query_parameters::AttachContainerOptionsBuilder;
 use bollard::query_parameters::UploadToContainerOptionsBuilder;
-use futures_util::Stream;
-use futures_util::StreamExt;
 
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
@@ -25,6 +21,7 @@ use crate::clients::docker::TarStream;
 use crate::clients::docker::Volume;
 use crate::clients::docker::build::Unread;
 use crate::clients::docker::confinement::body;
+use crate::clients::docker::transcript::Transcript;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
 use crate::model::Container;
@@ -36,11 +33,10 @@ use crate::model::Platform;
 use crate::model::ProjectName;
 use crate::model::ROLE_TEST;
 
-/// How long the last output may take to arrive when the container has ended.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// What the init says if the image has no shell, and the exit code that goes with it.
-const NO_SHELL: &[u8] = b"exec sh failed: No such file or directory";
+/// The exit code of an init that has found no shell in the image.
 const NOT_FOUND: i64 = 127;
+/// How an engine refuses processors that it does not have.
+const FOREIGN_PROCESSORS: &str = "CPUs are not available";
 
 /// A throwaway container and what runs in it.
 pub struct Sandbox<'a> {
@@ -70,6 +66,8 @@ pub struct Sandbox<'a> {
     pub volume: Option<(&'a Volume, &'a str)>,
     /// Whether it has the network of Docker's bridge; else only its own loopback.
     pub has_network: bool,
+    /// The processors it may run on, such as `1,2,3`. An engine that does not have them is not asked for them again.
+    pub processors: Option<String>,
     /// What it may use.
     pub limits: SandboxLimits,
 }
@@ -79,7 +77,7 @@ pub struct Sandbox<'a> {
 pub struct SandboxLimits {
     /// Memory in bytes, swap included. A kernel that cannot limit it is told to the output.
     pub memory: Option<u64>,
-    /// Processors, such as 1.5.
+    /// How much of the processors, such as 1.5 of them.
     pub cpus: Option<f64>,
     /// Processes and threads.
     pub processes: Option<u32>,
@@ -126,7 +124,7 @@ impl Docker {
         out: Output<'_>,
     ) -> Result<SandboxEnd, SandboxError> {
         self.have_image(&sandbox, out).await?;
-        let (id, warnings) = self.create_from(sandbox.name, body(&sandbox)).await?;
+        let (id, warnings) = self.create_sandbox(&mut sandbox).await?;
         let mut guard = Removal { docker: self.clone(), id: Some(id.clone()) };
         for warning in warnings {
             out(format!("docker: {warning}\n").as_bytes());
@@ -140,6 +138,20 @@ impl Docker {
         let end = end?;
         removed?;
         Ok(end)
+    }
+
+    async fn create_sandbox(
+        &self,
+        sandbox: &mut Sandbox<'_>,
+    ) -> Result<(ContainerId, Vec<String>), DockerError> {
+        match self.create_from(sandbox.name, body(sandbox)).await {
+            // This process may have other processors than the engine, in a container for instance.
+            Err(DockerError::Refused { message, .. }) if message.contains(FOREIGN_PROCESSORS) => {
+                sandbox.processors = None;
+                self.create_from(sandbox.name, body(sandbox)).await
+            }
+            created => created,
+        }
     }
 
     /// Removes what test stages of the project left behind when the agent was killed: containers and images.
@@ -227,10 +239,10 @@ impl Docker {
             self.ask(&what, async |api| api.attach_container(id.as_str(), Some(options)).await).await?;
         self.start(id).await.map_err(|error| without_shell(error, sandbox.image))?;
         let ending = tokio::time::timeout(sandbox.limits.time, self.wait_exit(id));
-        let mut transcript = Transcript { pieces: attached.output, out, has_no_shell: false };
+        let mut transcript = Transcript::new(attached.output, out);
         match transcript.follow(ending).await {
             Err(_) => Ok(SandboxEnd::TimedOut),
-            Ok(Ok(Ended::Exited { code: NOT_FOUND })) if transcript.has_no_shell => {
+            Ok(Ok(Ended::Exited { code: NOT_FOUND })) if transcript.has_no_shell() => {
                 Err(SandboxError::NoShell(sandbox.image.to_owned()))
             }
             Ok(ended) => self.judged(id, ended?).await,
@@ -248,48 +260,6 @@ impl Docker {
         // A script may get over the loss of a process; then it was not memory that it failed for.
         let is_starved = code != 0 && self.was_starved(id, code).await?;
         Ok(if is_starved { SandboxEnd::OutOfMemory } else { SandboxEnd::Exited(code) })
-    }
-}
-
-/// What a script writes, on its way to the run log.
-struct Transcript<'a> {
-    pieces: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
-    out: Output<'a>,
-    has_no_shell: bool,
-}
-
-impl Transcript<'_> {
-    /// Passes the output on until the script has ended, or `ending` is an error.
-    async fn follow<T, E>(&mut self, ending: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let mut ending = std::pin::pin!(ending);
-        let first = tokio::select! {
-            ended = &mut ending => Some(ended),
-            () = self.pass_on() => None,
-        };
-        match first {
-            Some(Ok(ended)) => {
-                // What a process that was left behind still writes is not waited for.
-                drop(tokio::time::timeout(LAST_WORDS, self.pass_on()).await);
-                Ok(ended)
-            }
-            Some(Err(error)) => Err(error),
-            None => {
-                if let Ok(ended) = tokio::time::timeout(LAST_WORDS, &mut ending).await {
-                    return ended;
-                }
-                // A script may close its output; a broken connection looks the same.
-                (self.out)(b"\ndocker: the output ended before the script; what it still writes is lost\n");
-                ending.await
-            }
-        }
-    }
-
-    async fn pass_on(&mut self) {
-        while let Some(Ok(piece)) = self.pieces.next().await {
-            let bytes = piece.into_bytes();
-            self.has_no_shell |= bytes.windows(NO_SHELL.len()).any(|words| words == NO_SHELL);
-            (self.out)(&bytes);
-        }
     }
 }
 

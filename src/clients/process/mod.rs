@@ -10,6 +10,7 @@
 mod family;
 mod fence;
 mod pen;
+mod processors;
 mod reach;
 mod supervisor;
 
@@ -50,6 +51,7 @@ use crate::fault_point::Effect;
 use crate::model::RunNumber;
 
 pub use fence::Fence;
+pub use processors::all_but_one;
 pub use supervisor::supervise;
 
 /// Those variables of the agent's own environment that a script may see, if they are set.

@@ -47,6 +47,7 @@ use crate::clients::process::fence::Fence;
 use crate::clients::process::fence::entries;
 use crate::clients::process::fence::fence_in;
 use crate::clients::process::pen::Pen;
+use crate::clients::process::processors::keep_to_all_but_one;
 use crate::clients::process::reach::Reach;
 use crate::fault_point::Effect;
 
@@ -173,6 +174,7 @@ fn start(order: &Order) -> anyhow::Result<(Pid, Fence)> {
     let fence = fence_in(&Reach::new(&order.own, &order.hidden, &path, &entries))?;
     // Where it is refused the script runs all the same.
     rustix::process::nice(NICE).ok();
+    keep_to_all_but_one();
     let mut script = Command::new("sh");
     // In a group of its own, so that it can be signalled without this process.
     script.args(["-c", LAUNCH, "sh", &order.script]).stdin(Stdio::null()).process_group(0);
