@@ -39,11 +39,12 @@ impl DockerClient {
         panic!("no docker on PATH builds with BuildKit: apt-get install docker-buildx");
     }
 
-    /// Runs it to its end, which must be good.
-    pub async fn run(&self, arguments: &[&str]) {
+    /// Runs it to its end, which must be good; gives what it has said beside its output.
+    pub async fn run(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments).await;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "docker {arguments:?}: {complaint}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "docker {arguments:?}: {said}");
+        said
     }
 
     async fn output(&self, arguments: &[&str]) -> Output {

@@ -29,9 +29,16 @@ const MOST_MEMORY: u64 = 16_000_000;
 /// What was measured.
 pub struct LargeContexts {
     size: usize,
-    homeport: Figures,
-    docker: Figures,
+    homeport: Builds,
+    docker: Builds,
     most_memory: u64,
+}
+
+/// Builds of one kind: until the engine has all files where a build finds them, and in all.
+#[derive(Default)]
+struct Builds {
+    sent: Vec<Duration>,
+    built: Vec<Duration>,
 }
 
 /// So many trees of so many megabytes.
@@ -39,35 +46,51 @@ pub async fn measure(world: &World, files: usize, rounds: u64) -> LargeContexts 
     world.agent.unset("/email");
     world.only_build();
     let docker = DockerClient::find(world).await;
-    let (mut by_homeport, mut by_docker, mut most_memory) = (Vec::new(), Vec::new(), 0);
+    let (mut by_homeport, mut by_docker, mut most_memory) = (Builds::default(), Builds::default(), 0);
     for round in 1..=rounds {
         commit(world, files, round).expect("write a large commit");
         let pass = watched::once(world).await;
         most_memory = pass.most_memory.max(most_memory);
-        by_homeport.push(built_in(world).await);
-        by_docker.push(build_by_docker(world, &docker).await);
+        by_homeport.add(built_in(world).await);
+        by_docker.add(build_by_docker(world, &docker).await);
     }
-    let (homeport, docker) = (Figures::of(by_homeport), Figures::of(by_docker));
-    LargeContexts { size: files * FILE, homeport, docker, most_memory }
+    LargeContexts { size: files * FILE, homeport: by_homeport, docker: by_docker, most_memory }
 }
 
-/// Between the first and the last line of the newest run's build.
-async fn built_in(world: &World) -> Duration {
+impl Builds {
+    fn add(&mut self, (sent, built): (Duration, Duration)) {
+        self.sent.push(sent);
+        self.built.push(built);
+    }
+}
+
+/// From the first line of the newest run's build to the end of its unpacking, and to the last line.
+async fn built_in(world: &World) -> (Duration, Duration) {
     let run = world.runs().await.last().expect("the run is listed").number;
     let log = world.log_of(run).await;
     let at = |text: &str| moment::of_line(&log, text).expect("the run log has the build");
-    moment::between(at(" building Dockerfile "), at(" built sha256:"))
+    let began = at(" building Dockerfile ");
+    let unpacked = at(&format!("| {} DONE ", step(&log, " copy /context /")));
+    (moment::between(began, unpacked), moment::between(began, at(" built sha256:")))
 }
 
-async fn build_by_docker(world: &World, docker: &DockerClient) -> Duration {
+/// `#4`, of the step that is called so in the output of BuildKit.
+fn step<'a>(log: &'a str, name: &str) -> &'a str {
+    let line = log.lines().find_map(|line| line.strip_suffix(name)).expect("the build has this step");
+    line.rsplit(' ').next().unwrap_or(line)
+}
+
+async fn build_by_docker(world: &World, docker: &DockerClient) -> (Duration, Duration) {
     let tree = lay_out(world).await;
     let context = tree.to_str().expect("a path in UTF-8");
     let tag = format!("{}-large:1", world.prefix());
     let began = Instant::now();
-    docker.run(&["build", "--quiet", "--no-cache", "--tag", &tag, context]).await;
-    let took = began.elapsed();
+    let log = docker.run(&["build", "--progress=plain", "--no-cache", "--tag", &tag, context]).await;
+    let built = began.elapsed();
     std::fs::remove_dir_all(&tree).expect("remove the tree");
-    took
+    let done = format!("{} DONE ", step(&log, " [internal] load build context"));
+    let sent = log.lines().find_map(|line| line.strip_prefix(&done)?.trim_end_matches('s').parse().ok());
+    (Duration::from_secs_f64(sent.expect("the build says how long that took")), built)
 }
 
 /// The tree as files, such as the agent's checkout makes it.
@@ -151,10 +174,16 @@ impl LargeContexts {
     /// Adds its rows.
     pub fn report(&self, table: &mut Table) {
         let size = megabytes(self.size as u64);
-        table.add(Row::of(format!("build of a tree of {size} by homeport"), self.homeport.to_string()));
-        table.add(Row::of("docker build of the same tree", self.docker.to_string()));
-        let ratio = self.homeport.median() / self.docker.median();
-        table.add(Row::of("homeport / docker build", format!("{ratio:.2}")).ratio_at_most(ratio, 1.0));
+        for (what, homeport, docker) in [
+            (format!("until the engine has a tree of {size}"), &self.homeport.sent, &self.docker.sent),
+            ("the whole build of that tree".to_owned(), &self.homeport.built, &self.docker.built),
+        ] {
+            let [homeport, docker] = [homeport, docker].map(|all| Figures::of(all.clone()));
+            table.add(Row::of(format!("{what}, by homeport"), homeport.to_string()));
+            table.add(Row::of("the same by docker build", docker.to_string()));
+            let ratio = homeport.median() / docker.median();
+            table.add(Row::of("homeport / docker build", format!("{ratio:.2}")).ratio_at_most(ratio, 1.0));
+        }
         let row = Row::of("most memory of the agent in it, PSS", megabytes(self.most_memory));
         table.add(row.aim_at_most(megabytes(MOST_MEMORY), self.most_memory, MOST_MEMORY));
     }
