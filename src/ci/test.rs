@@ -18,6 +18,7 @@ use crate::ci::context::Context;
 use crate::ci::detect::detect;
 use crate::ci::room::check_room;
 use crate::ci::script::script;
+use crate::clients::docker::BuildError;
 use crate::clients::docker::BuildRequest;
 use crate::clients::docker::Engine;
 use crate::clients::docker::Sandbox;
@@ -145,10 +146,9 @@ async fn in_dockerfile(
     check_room(run, Stage::Test).await?;
     let built = Box::pin(run.clients.docker.build(request, &output)).await;
     drop(board);
-    let image = built.map_err(|error| StageError {
-        stage: Stage::Test,
-        blame: error.blame(),
-        source: error.into(),
+    let image = built.map_err(|error| match error {
+        BuildError::TooLong(limit) => too_slow(limit),
+        error => StageError { stage: Stage::Test, blame: error.blame(), source: error.into() },
     })?;
     let tested =
         if commands.is_empty() { Ok(()) } else { in_container(run, &image, None, commands, terms).await };

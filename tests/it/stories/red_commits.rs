@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::app::BASE_IMAGE;
 use crate::world::repository::Change;
 
 #[tokio::test]
@@ -52,6 +53,24 @@ async fn a_test_that_takes_too_long_is_stopped_and_leaves_nothing_running() {
     let mail = world.expect_mail("tests failed").await;
     assert!(mail.text.contains("took longer than 1s"), "{}", mail.text);
     assert!(mail.text.contains("before the wait"), "{}", mail.text);
+    world.expect_nothing_deployed().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_dockerfile_that_takes_too_long_as_a_test_names_the_limit_of_tests() {
+    let world = World::start().await;
+    world.agent.set("/projects/0/test", json!({"in": {"dockerfile": "Dockerfile.test"}, "timeout": "3s"}));
+    world.repo.commit_page("hello one").await;
+    let dockerfile = format!("FROM {BASE_IMAGE}\nRUN sleep 600; : {}\n", world.prefix());
+    world.repo.commit(&[("Dockerfile.test", &dockerfile)], "Sleep for long").await;
+
+    world.agent.once().await.expect_code(1);
+
+    world.expect_runs(&["1 ci failed at test"]).await;
+    let mail = world.expect_mail("tests failed").await;
+    assert!(mail.text.contains("took longer than 3s"), "{}", mail.text);
+    assert!(mail.text.contains("`test.timeout` allows more"), "{}", mail.text);
     world.expect_nothing_deployed().await;
     world.end().await;
 }
