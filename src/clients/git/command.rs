@@ -306,9 +306,13 @@ async fn collect(stream: Option<impl AsyncRead + Unpin>, most: usize, out: Outpu
             let piece = piece.get(..length).unwrap_or_default();
             out(piece);
             kept.extend_from_slice(piece);
-            kept.drain(..kept.len().saturating_sub(most));
+            // What is kept moves at each of these, so not at each piece.
+            if kept.len() > 2 * most {
+                kept.drain(..kept.len() - most);
+            }
         }
     }
+    kept.drain(..kept.len().saturating_sub(most));
     String::from_utf8_lossy(&kept).into_owned()
 }
 
