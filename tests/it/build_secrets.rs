@@ -1,14 +1,11 @@
 //! Secrets that a build is given, against a real engine: who sees them, and who does not.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 use std::time::SystemTime;
 
-use homeport::ci::context::Context;
 use homeport::clients::docker::BuildError;
-use homeport::clients::docker::BuildRequest;
 use homeport::clients::docker::Builder;
 use homeport::clients::docker::Docker;
 use homeport::model::Blame;
@@ -18,10 +15,8 @@ use tokio::net::UnixStream;
 use crate::docker_bed::Bed;
 use crate::docker_bed::LIMIT;
 use crate::docker_bed::Line;
-use crate::docker_bed::Registry;
 use crate::docker_bed::eventually;
 use crate::docker_bed::is_running;
-use crate::docker_bed::login;
 use crate::stub_server::StubServer;
 use crate::stub_server::answer;
 
@@ -106,41 +101,6 @@ async fn the_classic_builder_gets_no_build_that_has_secrets() {
     let error = built.unwrap_err();
     insta::assert_snapshot!(error, @"the build was not begun: only BuildKit gives a build its secrets (`image.secrets`), and Docker at unix:///var/run/docker.sock has none; use an engine that has it (Docker 18.09 or later, not Podman), or remove the key");
     assert_eq!((error.blame(), bed.output().as_str()), (Blame::World, ""));
-}
-
-#[tokio::test]
-async fn a_build_with_secrets_pulls_a_private_base_image_with_the_login() {
-    let password = "a?~>b?>~c??~>";
-    let registry = Registry::with_user("me", password);
-    let good = login("me", password);
-    let bed = Bed::new();
-    let id = bed.image("").await;
-    let base = bed.image_in(&registry.address, "base");
-    bed.docker.tag(&id, &base).await.unwrap();
-    bed.docker.push(&base, Some(&good), LIMIT, &bed.out()).await.unwrap();
-    for name in [base.to_string(), bed.image_in("docker.io", "built").to_string()] {
-        bed.docker.remove_image(&name).await.unwrap();
-    }
-    let line = "RUN --mount=type=secret,id=a,required=true test -s /run/secrets/a";
-    fs::write(bed.files().join("Dockerfile"), format!("FROM {base}\n{line}\n")).unwrap();
-    for (user, is_good) in [(None, false), (Some((registry.address.as_str(), &good)), true)] {
-        let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
-        let request = BuildRequest {
-            context: context.stream(),
-            dockerfile: "Dockerfile",
-            names: &[],
-            args: &BTreeMap::new(),
-            target: None,
-            platform: None,
-            labels: &bed.labels("image"),
-            secrets: &BTreeMap::from([("a".to_owned(), "secret".into())]),
-            login: user,
-            has_network: true,
-            timeout: LIMIT,
-        };
-        let built = bed.docker.build(request, &bed.out()).await;
-        assert_eq!(built.is_ok(), is_good, "{built:?}\n{}", bed.output());
-    }
 }
 
 /// The engine, reached by TCP.

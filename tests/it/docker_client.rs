@@ -418,7 +418,16 @@ async fn a_private_base_image_is_pulled_with_the_login() {
         for name in [base.to_string(), bed.image_in("docker.io", "built").to_string()] {
             bed.docker.remove_image(&name).await.unwrap();
         }
-        fs::write(bed.files().join("Dockerfile"), format!("FROM {base}\nCOPY Dockerfile /\n")).unwrap();
+        // Over one session BuildKit asks for both, the login and the secret.
+        let (secrets, line) = match builder {
+            Builder::BuildKit => (
+                BTreeMap::from([("a".to_owned(), "secret".into())]),
+                "RUN --mount=type=secret,id=a,required=true test -s /run/secrets/a\n",
+            ),
+            Builder::Classic => (BTreeMap::new(), ""),
+        };
+        let dockerfile = format!("FROM {base}\nCOPY Dockerfile /\n{line}");
+        fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
         for (user, is_good) in [(None, false), (Some((registry.address.as_str(), &good)), true)] {
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
             let (args, labels) = (BTreeMap::new(), bed.labels("image"));
@@ -430,7 +439,7 @@ async fn a_private_base_image_is_pulled_with_the_login() {
                 target: None,
                 platform: None,
                 labels: &labels,
-                secrets: &BTreeMap::new(),
+                secrets: &secrets,
                 login: user,
                 has_network: true,
                 timeout: LIMIT,
