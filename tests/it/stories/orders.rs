@@ -174,8 +174,7 @@ async fn speak(socket: &std::path::Path, request: &str) -> String {
 #[tokio::test]
 async fn ordered_commits_are_run_to_their_end_through_a_kill_and_past_a_newer_commit() {
     let world = World::start().await;
-    world.agent.unset("/projects/0/deploy");
-    world.agent.unset("/projects/0/poll/docker_hub");
+    world.only_build();
     world.agent.set("/projects/0/cancel_running", true);
     let one = world.repo.commit_page("hello one").await;
     let two = world.repo.commit_page("hello two").await;

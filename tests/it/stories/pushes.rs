@@ -198,8 +198,7 @@ async fn an_image_without_a_repository_of_ours_is_only_deployed() {
 #[tokio::test]
 async fn a_version_is_raised_by_the_greatest_change_since_the_one_before_it() {
     let world = World::start().await;
-    world.agent.unset("/projects/0/deploy");
-    world.agent.unset("/projects/0/poll/docker_hub");
+    world.only_build();
     world.agent.set("/projects/0/image/tag", json!({ "scheme": "semver", "bump": "conventional" }));
     let commit = async |message: &str, test: &str| {
         world.repo.commit(&[("test.sh", &format!("#!/bin/sh\n# {message}\n{test}\n"))], message).await
