@@ -31,14 +31,14 @@
 //! | # | what happens | where |
 //! |---|---|---|
 //! | 1 | a schedule comes round, an event is sent | [`schedule::Timetable`] → [`event::Event::PollDue`] |
-//! | 2 | GitHub is asked whether the branch, or the newest tag, has moved; 304 ends it here; what a new commit says and changes is asked with it | `agent::polls` → [`clients::github::GitHub::head`] |
+//! | 2 | GitHub is asked whether the branch, or the newest tag, has moved; 304 ends it here; what a new commit says and changes is asked with it; by git over SSH where there is only a deploy key | `agent::polls` → `agent::ask` → [`clients::github::GitHub::head`] |
 //! | 3 | is the commit due, to be left out, judged, in progress, or to be waited for? | `agent::commits` → [`decide::commit_due`] |
 //! | 4 | it waits for the CI lane; a newer commit takes its place | [`queue::Queue`] |
 //! | 5 | the run takes a number for good and opens its log | [`run::Run::begin`] |
-//! | 6 | the files of exactly that commit → `Checkout` | [`ci::checkout`] → [`clients::git`] |
+//! | 6 | the files of exactly that commit → `Checkout` | [`ci::checkout`] → [`clients::ways`] → [`clients::git`] |
 //! | 7 | the project's own tests, on a copy → `TestedCheckout` | [`ci::test`] |
 //! | 8 | the image, from the files that were tested → `Image` | [`ci::build`] |
-//! | 9 | the next tag is reserved, *then* pushed, then confirmed with the registry → `Release` | [`ci::push`] |
+//! | 9 | the next tag (by how much it is raised: [`ci::raise`]) is reserved, *then* pushed, then confirmed with the registry → `Release` | [`ci::push`] |
 //! | 10 | outcome, judgement, mail and what GitHub is told of the commit are recorded together; Docker Hub is polled at once | [`notify::Notifier::finish_ci`] |
 //! | 11 | the listing shows the new tag: is it newer, for this machine, not quarantined? | [`decide::image_due`] |
 //! | 12 | the image comes by digest → `Pulled` | [`cd::pull`] |
@@ -52,8 +52,8 @@
 //! | 18 | the deployment is watched for a while; old images go | `agent::watch`, [`cd::retain`] |
 //!
 //! A process that dies anywhere in this is started again, finds the run without an end, and goes on:
-//! `agent::start` ends a cut-off CI run as interrupted (step 3 finds the commit due again) and enters a
-//! cut-off deployment at step 14.
+//! `agent::start` ends a cut-off CI run as interrupted (step 3 finds the commit due again, and one that was ordered is
+//! taken up by `agent::trigger`) and enters a cut-off deployment at step 14.
 //!
 //! # Invariants
 //!

@@ -1,7 +1,8 @@
 //! `./scripts/bench`: what the release binary costs, measured in the simulated world on real Docker: at rest, in a
 //! swap beside a bare `docker stop` and `docker start`, when something goes wrong, and in a commit's whole way beside
 //! the same commands by hand. Takes the path of the binary; prints one table. It judges nothing: a slow or busy
-//! machine makes other figures, and only the ratios of one run say something.
+//! machine makes other figures, and only the ratios of one run say something. It is no part of the agent: what it cannot
+//! set up or measure ends it at once, with the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_image;

@@ -38,6 +38,7 @@ pub async fn measure(world: &World, each: Duration) -> Neighbour {
     let visitor = Visitor::send(world.port());
     visitor.wait_for(PAGE, DEADLINE).await;
     let began = Instant::now();
+    // The window that is measured; nothing is waited for.
     tokio::time::sleep(each).await;
     let idle = Figures::of(visitor.took(began, Instant::now()));
 

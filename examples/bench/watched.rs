@@ -7,6 +7,7 @@ use crate::process;
 use crate::world::World;
 
 const DEADLINE: Duration = Duration::from_secs(1800);
+/// Between two looks at its memory.
 const PACE: Duration = Duration::from_millis(20);
 
 /// What one pass took.

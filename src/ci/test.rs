@@ -233,7 +233,7 @@ async fn own_cache(run: &Run) -> Option<Volume> {
     }
 }
 
-/// Another machine's are not known here.
+/// The processors that tests may use; those of another machine are not known here.
 fn processors(run: &Run, engine: &Engine) -> Option<String> {
     let is_here = engine.limits_processors && run.clients.docker.is_on_this_machine();
     is_here.then(all_but_one).flatten()

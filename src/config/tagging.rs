@@ -26,8 +26,8 @@ pub enum BumpRule {
     Minor,
     /// 1.2.3 is followed by 2.0.0.
     Major,
-    /// As the commit's message says: `feat:` raises the minor number, `!` before the colon or a footer `BREAKING
-    /// CHANGE:` the major one, or the minor one as long as the version is 0.y.z; all else the patch number.
+    /// As the messages of all commits since the last version say: `feat:` raises the minor number, `!` before the colon
+    /// or a footer `BREAKING CHANGE:` the major one, or the minor one as long as the version is 0.y.z; all else the patch number.
     Conventional,
 }
 

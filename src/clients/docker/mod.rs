@@ -191,7 +191,7 @@ impl Docker {
     fn connected(&self, attempt: &Attempt<'_>, limit: Duration) -> Result<bollard::Docker, DockerError> {
         // bollard counts in whole seconds; the exact limit is kept around the call.
         let seconds = limit.as_secs().saturating_add(1);
-        let api = if self.host.starts_with("unix://") {
+        let api = if self.is_on_this_machine() {
             bollard::Docker::connect_with_unix(&self.host, seconds, API_DEFAULT_VERSION)
         } else {
             bollard::Docker::connect_with_http(&self.host, seconds, API_DEFAULT_VERSION)
