@@ -39,6 +39,11 @@ async fn marked_since(run: &Run, source: &SourceSettings, commit: &Commit) -> Re
     let Some(base) = base.filter(|base| *base != commit.sha) else { return Ok(commit.bump) };
     let since = format!("since the last version, of commit {},", base.short());
     let alone = "the message of this commit alone says by how much the version is raised";
+    if run.clients.knows_by_git_alone(source) {
+        let unknown = format!("without `github.token` it is not known what came {since} so");
+        run.log.line(Stage::Push, &format!("{unknown} {alone}"));
+        return Ok(commit.bump);
+    }
     let unknown = match run.clients.github.messages(&source.repository, &base, &commit.sha).await {
         Ok(Some(messages)) => {
             if messages.left_out > 0 {

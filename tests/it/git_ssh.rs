@@ -25,6 +25,7 @@ use crate::ssh_server::expect_nowhere_below;
 use crate::world::Options;
 use crate::world::World;
 use crate::world::app::App;
+use crate::world::github::Fault;
 use crate::world::repository::Change;
 
 const TOKEN: &str = "github_pat_TheToken";
@@ -168,6 +169,7 @@ async fn an_agent_without_a_token_polls_and_deploys_a_private_repository_with_it
     world.agent.set("/github/token", json!(null));
     world.agent.set("/github/ssh_url", ssh.url.as_str());
     world.agent.set("/projects/0/deploy_key", json!({"file": "deploy-key"}));
+    world.agent.set("/projects/0/image/tag", json!({"scheme": "semver", "bump": "conventional"}));
     let sha = world.repo.commit_page("hello one").await;
     let checked = world.agent.command(&["check"]).await.expect_success();
     assert!(
@@ -178,7 +180,7 @@ async fn an_agent_without_a_token_polls_and_deploys_a_private_repository_with_it
 
     world.agent.once().await.expect_success();
     world.expect_serving("hello one").await;
-    let mail = world.expect_mail("1 deployed").await;
+    let mail = world.expect_mail("0.1.0 deployed").await;
     assert!(mail.text.contains("Monalisa Octocat") && mail.text.contains(&sha[..7]), "{}", mail.text);
 
     let skipped: Vec<Change> = App::Page("hello skipped".to_owned())
@@ -189,6 +191,24 @@ async fn an_agent_without_a_token_polls_and_deploys_a_private_repository_with_it
     world.repo.commit_changes("main", &skipped, "Say nothing [skip ci]").await;
     world.agent.once().await.expect_success();
     world.expect_serving("hello one").await;
+
+    // The keys that GitHub named before are good while it does not answer.
+    world.github.fault_on("/meta", Fault::Status(503));
+    let message = "feat: say hello two";
+    world.repo.commit(&[("app/index.html", "hello two\n")], message).await;
+    let agent = world.agent.spawn_run().await;
+    world.expect_mail("0.2.0 deployed").await;
+    let log = world.log_of(3).await;
+    assert!(log.contains("without `github.token` it is not known what came since"), "{log}");
+    let trigger = ["trigger", world.project(), "--commit"];
+    let refused = world.agent.command(&[&trigger[..], &[&sha[..7]]].concat()).await.expect_failure();
+    assert!(refused.stderr.contains("give all 40 digits"), "{}", refused.stderr);
+    world.agent.command(&[&trigger[..], &[&sha, "--wait"]].concat()).await.expect_success();
+    assert!(agent.terminate().await.success());
+
+    // Who asks for the first time has none.
+    let checked = world.agent.command(&["check"]).await.expect_failure();
+    assert!(checked.stdout.contains("name a file of them as `github.known_hosts`"), "{}", checked.stdout);
 
     let asked: Vec<String> = world.github.requests().all().iter().map(ToString::to_string).collect();
     assert!(asked.iter().all(|request| request.contains("/meta")), "{asked:?}");
