@@ -83,15 +83,28 @@ async fn a_required_secret_that_is_not_configured_is_the_commits_fault() {
 async fn two_builds_at_once_get_their_own_secrets_over_a_socket_and_a_port() {
     let mut beds = [Bed::new(), Bed::new()];
     beds[1].docker = Docker::connect(&behind_a_port().await).unwrap();
-    // Slow enough that both sessions are open at the same time.
-    let build = async |bed: &Bed, own: &str| {
-        let script = format!("test $(/busybox cat /run/secrets/word) = {own} && /busybox sleep 1");
+    let build = async |bed: &Bed, own: &str, then: &str| {
+        let script = format!("test $(/busybox cat /run/secrets/word) = {own} && {then}");
         let dockerfile = using(bed, "id=word,required=true", &script);
         bed.try_build_with(Builder::BuildKit, &dockerfile, &[("word", own)], LIMIT).await
     };
-    let (left, right) = tokio::join!(build(&beds[0], "left"), build(&beds[1], "right"));
-    left.unwrap_or_else(|error| panic!("{error}\n{}", beds[0].output()));
-    right.unwrap_or_else(|error| panic!("{error}\n{}", beds[1].output()));
+    // The first has seen its own and goes on until the second has, too.
+    let (seconds, wait) = ("86022", "/busybox sleep 86022");
+    let mut left = Box::pin(build(&beds[0], "left", wait));
+    while !is_running(seconds) {
+        let a_moment = tokio::time::timeout(Duration::from_millis(50), &mut left).await;
+        assert!(a_moment.is_err(), "{a_moment:?}\n{}", beds[0].output());
+    }
+    let right = async {
+        let built = build(&beds[1], "right", "echo done").await;
+        built.unwrap_or_else(|error| panic!("{error}\n{}", beds[1].output()))
+    };
+    tokio::select! {
+        _ = right => {}
+        ended = &mut left => panic!("{ended:?}\n{}", beds[0].output()),
+    }
+    drop(left);
+    eventually("the first build ends", async || !is_running(seconds)).await;
 }
 
 #[tokio::test]
