@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use crate::ci::room::runs_short;
+use crate::clients::disk::bytes_below;
 use crate::clients::git::GitError;
 use crate::config::settings::LfsFiles;
 use crate::config::settings::SourceSettings;
@@ -119,15 +120,18 @@ async fn lay_out(
     what: &str,
 ) -> Result<WorkTree, StageError> {
     let tree = WorkTree::of(run, what).map_err(failed(Stage::Checkout, Blame::World))?;
+    let fetched = run.clients.fetched_in(&run.project.name);
+    let kept = bytes_below(vec![fetched.clone()]).await;
     let filled = fill(run, source, commit, tree.path());
     tokio::select! {
         filled = filled => filled.map(|()| tree),
         short = runs_short(run, tree.path()) => {
             // Git has been killed. What it fetched takes room too, and is fetched again when it is wanted again.
+            let own = bytes_below(vec![fetched, tree.path().to_owned()]).await.saturating_sub(kept);
             if let Err(error) = run.clients.forget_fetched(&run.project.name).await {
                 run.log.line(Stage::Checkout, &format!("what was fetched stays: {error}"));
             }
-            Err(short)
+            Err(short.failure(own, tree.path()))
         }
     }
 }

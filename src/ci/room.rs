@@ -51,39 +51,52 @@ pub async fn check_room(run: &Run, stage: Stage) -> Result<(), StageError> {
 /// How often it is looked for what a checkout leaves, which a fast disk may lose half a gigabyte a second of.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// What a checkout must leave free on its disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Floor {
+/// A disk that has less room than a checkout must leave it.
+#[derive(Debug, Clone, Copy)]
+pub struct Short {
+    /// What was free when the checkout began.
     before: u64,
-    bytes: u64,
-    /// Whose fault it is not to.
-    blame: Blame,
+    /// What is free now.
+    free: u64,
+    /// What is to be free when a build begins.
+    needed: u64,
 }
 
-/// Waits until `folder`'s disk has less room than a checkout that begins now must leave it; gives the failure.
-pub async fn runs_short(run: &Run, folder: &Path) -> StageError {
+/// Waits until `folder`'s disk has less room than a checkout that begins now must leave it.
+pub async fn runs_short(run: &Run, folder: &Path) -> Short {
     let Some(before) = free_bytes(folder) else { return std::future::pending().await };
-    let floor = Floor::under(before, run.clients.build_needs.disk);
+    let needed = run.clients.build_needs.disk;
     loop {
         run.clients.clock.sleep(LOOK).await;
-        if let Some(free) = free_bytes(folder).filter(|free| *free < floor.bytes) {
-            let source = anyhow!(floor.crossed(free, folder));
-            return StageError { stage: Stage::Checkout, blame: floor.blame, source };
+        if let Some(free) = free_bytes(folder).filter(|free| *free < floor(before, needed)) {
+            return Short { before, free, needed };
         }
     }
 }
 
-impl Floor {
-    /// A commit that takes as much as must stay free, and more, would take it at every try: it is the commit's fault
-    /// then. On a disk that had little more than that before, it may be anybody's: it is tried again.
-    fn under(before: u64, needed: u64) -> Self {
-        let blame = if before / 2 >= needed { Blame::Commit } else { Blame::World };
-        Self { before, bytes: needed.min(before / 2), blame }
+/// What must stay free: what a build needs, but of a disk that has little more than that, half.
+fn floor(before: u64, needed: u64) -> u64 {
+    needed.min(before / 2)
+}
+
+impl Short {
+    /// The failure of a checkout that has written `own` bytes itself.
+    pub fn failure(self, own: u64, folder: &Path) -> StageError {
+        StageError { stage: Stage::Checkout, blame: self.blame(own), source: anyhow!(self.told(own, folder)) }
     }
 
-    fn crossed(self, free: u64, folder: &Path) -> String {
-        let [before, free, bytes] = [self.before, free, self.bytes].map(|bytes| bytes / 1_000_000);
-        let way_out = match self.blame {
+    /// A commit that takes as much as must stay free, and more, would take it at every try: it is the commit's fault
+    /// then. Where others took most of it, or the disk had little more before, it may be anybody's: it is tried again.
+    fn blame(self, own: u64) -> Blame {
+        let is_most = own >= self.before.saturating_sub(self.free) / 2;
+        if is_most && self.before / 2 >= self.needed { Blame::Commit } else { Blame::World }
+    }
+
+    fn told(self, own: u64, folder: &Path) -> String {
+        let floor = floor(self.before, self.needed);
+        let [before, free, own_part, floor] =
+            [self.before, self.free, own, floor].map(|bytes| bytes / 1_000_000);
+        let way_out = match self.blame(own) {
             Blame::Commit => {
                 ", then ask for another try with `homeport retry`; or let the repository hold less"
             }
@@ -91,7 +104,8 @@ impl Floor {
         };
         format!(
             "the files of the commit fill the disk: of {before} MB that were free in {} before the checkout {free} MB are \
-             left, and {bytes} MB must stay free (`docker.min_free_disk`), so git was stopped. Free some room{way_out}",
+             left ({own_part} MB are the commit's), and {floor} MB must stay free (`docker.min_free_disk`), so git was \
+             stopped. Free some room{way_out}",
             folder.display()
         )
     }
@@ -138,17 +152,18 @@ mod tests {
 
     #[test]
     fn a_checkout_leaves_what_is_configured_or_half_of_what_there_was() {
-        let floor = |before, needed| {
-            let floor = Floor::under(before, needed);
-            (floor.bytes, floor.blame)
-        };
-        assert_eq!(floor(60_000, 500), (500, Blame::Commit));
-        assert_eq!(floor(1000, 500), (500, Blame::Commit));
-        assert_eq!(floor(998, 500), (499, Blame::World));
-        assert_eq!(floor(100, 500), (50, Blame::World));
-        let text =
-            Floor::under(2_000_000_000, 500_000_000).crossed(499_000_000, Path::new("/var/lib/homeport"));
-        insta::assert_snapshot!(text, @"the files of the commit fill the disk: of 2000 MB that were free in /var/lib/homeport before the checkout 499 MB are left, and 500 MB must stay free (`docker.min_free_disk`), so git was stopped. Free some room, then ask for another try with `homeport retry`; or let the repository hold less");
+        assert_eq!([(60_000, 500), (1000, 500), (100, 500)].map(|(b, n)| floor(b, n)), [500, 500, 50]);
+    }
+
+    #[test]
+    fn a_disk_that_runs_short_is_the_commits_fault_if_most_of_it_is_its_own_and_there_was_enough() {
+        let short = |before, free| Short { before, free, needed: 500 };
+        assert_eq!(short(1000, 499).blame(400), Blame::Commit);
+        assert_eq!(short(998, 498).blame(400), Blame::World, "there was too little before");
+        assert_eq!(short(60_000, 499).blame(20_000), Blame::World, "others took more");
+        let short = Short { before: 2_000_000_000, free: 499_000_000, needed: 500_000_000 };
+        let own = 1_400_000_000;
+        insta::assert_snapshot!(short.told(own, Path::new("/var/lib/homeport")), @"the files of the commit fill the disk: of 2000 MB that were free in /var/lib/homeport before the checkout 499 MB are left (1400 MB are the commit's), and 500 MB must stay free (`docker.min_free_disk`), so git was stopped. Free some room, then ask for another try with `homeport retry`; or let the repository hold less");
     }
 
     #[test]

@@ -133,6 +133,11 @@ impl Git {
         done
     }
 
+    /// The folder of what is fetched for a project.
+    pub fn folder_of(&self, project: &ProjectName) -> PathBuf {
+        Mirror::of(&self.mirrors, project).path().to_owned()
+    }
+
     /// Removes what was fetched for a project.
     ///
     /// # Errors

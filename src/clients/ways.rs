@@ -101,6 +101,11 @@ impl Clients {
         self.git.has_lfs_files(project, sha).await
     }
 
+    /// The folder of what git fetches for a project.
+    pub fn fetched_in(&self, project: &ProjectName) -> PathBuf {
+        self.git.folder_of(project)
+    }
+
     /// Removes what git fetched for a project.
     ///
     /// # Errors

@@ -92,9 +92,11 @@ impl Canaries {
         for lineage in &seen.in_environments {
             // A process may have ended between the looks at it.
             let is_over = lineage.iter().any(String::is_empty);
-            // A fetch that fails may end an instant before its helper, which then has no ancestor.
-            let is_of_fetch =
-                |line: &String| [" fetch ", "/git remote-http"].iter().any(|word| line.contains(word));
+            // A fetch that fails or is killed may end an instant before its helper, which then has no ancestor; git
+            // starts that by either name.
+            let is_of_fetch = |line: &String| {
+                [" fetch ", "/git remote-http", "/git-remote-http"].iter().any(|word| line.contains(word))
+            };
             let is_fetch = lineage.iter().any(|line| line.contains("git") && is_of_fetch(line));
             assert!(is_over || is_fetch, "a process beside the fetch has a secret: {lineage:?}");
         }
