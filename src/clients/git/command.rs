@@ -321,3 +321,21 @@ fn joined(option: &str, path: &Path) -> OsString {
     text.push(path);
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::collect;
+
+    #[tokio::test]
+    async fn of_a_long_output_all_is_passed_on_and_the_end_is_kept() {
+        let text: String = (0..9000).map(|number| format!("{number} ")).collect();
+        for (most, kept) in [(5, "8999 "), (text.len(), &text), (2 * text.len(), &text)] {
+            let passed = std::sync::Mutex::new(Vec::new());
+            let out = |piece: &[u8]| passed.lock().unwrap().extend_from_slice(piece);
+            assert_eq!(collect(Some(text.as_bytes()), most, &out).await, kept);
+            assert_eq!(passed.into_inner().unwrap(), text.as_bytes());
+        }
+    }
+}
