@@ -3,19 +3,19 @@
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use homeport::clients::git::Git;
 use homeport::clients::git::GitError;
 use homeport::config::settings::LfsFiles;
 use homeport::model::Blame;
-use homeport::model::CommitSha;
 use homeport::model::Followed;
 use secrecy::SecretString;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::docker_bed::eventually;
+use crate::git_board::Board;
 use crate::git_server::GitServer;
 use crate::git_server::Rules;
 use crate::git_server::run;
@@ -23,51 +23,25 @@ use crate::lfs_server::Trouble;
 use crate::lfs_server::basic;
 use crate::stub_server::StubServer;
 use crate::stub_server::answer;
+use crate::world::World;
+use crate::world::app::App;
+use crate::world::repository::Change;
 
 const TOKEN: &str = "github_pat_TheToken";
 const LIMIT: Duration = Duration::from_secs(60);
 const MARK: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
 
 /// A board that fetches LFS files.
-struct Board {
-    folder: TempDir,
-    git: Git,
-    output: Mutex<Vec<u8>>,
+fn board_of(server: &GitServer, limit: Duration) -> Board {
+    let token = Some(SecretString::from(TOKEN));
+    Board::new(|here| Git::new(&here.join("state"), &server.url, token, limit).with_lfs(LfsFiles::Contents))
 }
 
-impl Board {
-    fn new(server: &GitServer, limit: Duration) -> Self {
-        let folder = TempDir::new().unwrap();
-        let token = Some(SecretString::from(TOKEN));
-        let git = Git::new(&folder.path().join("state"), &server.url, token, limit);
-        Self { folder, git: git.with_lfs(LfsFiles::Contents), output: Mutex::default() }
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.folder.path().join("tree")
-    }
-
-    async fn checkout(&self, sha: &CommitSha) -> Result<(), GitError> {
-        let out = |piece: &[u8]| self.output.lock().unwrap().extend_from_slice(piece);
-        let (project, repository) = ("hello".parse().unwrap(), "me/hello".parse().unwrap());
-        let branch = Followed::Branch("main".parse().unwrap());
-        self.git.checkout(&project, &repository, &branch, sha, &self.tree(), &out).await?;
-        self.git.submodules(&project, &repository, sha, &self.tree(), &out).await.map(drop)
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.tree().join(file)).unwrap()
-    }
-
-    /// The contents that are kept for the next run.
-    fn kept(&self) -> Vec<PathBuf> {
-        let found = run(self.folder.path(), &["find", "state/mirrors/hello.git/homeport.lfs", "-type", "f"]);
-        found.lines().map(|path| self.folder.path().join(path)).collect()
-    }
-
-    fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
-    }
+/// The contents that are kept for the next run.
+fn kept(board: &Board) -> Vec<PathBuf> {
+    let here = board.folder.path();
+    let found = run(here, &["find", "state/mirrors/hello.git/homeport.lfs", "-type", "f"]);
+    found.lines().map(|path| here.join(path)).collect()
 }
 
 /// What is asked of the LFS server.
@@ -87,30 +61,30 @@ async fn contents_take_the_place_of_pointers_are_kept_for_the_next_run_and_go_wi
     fs::write(server.work().join("plain.bin"), "no pointer\n").unwrap();
     fs::write(server.work().join("unmarked.txt"), server.lfs.upload(b"of no file that is marked")).unwrap();
     let one = server.commit("img/one.bin", &server.lfs.upload(b"contents of one"));
-    let board = Board::new(&server, LIMIT);
-    board.checkout(&one).await.unwrap();
+    let board = board_of(&server, LIMIT);
+    board.checkout("me/hello", &one).await.unwrap();
     assert_eq!(board.read("img/one.bin"), "contents of one");
     assert_eq!(board.read("plain.bin"), "no pointer\n");
     assert!(board.read("unmarked.txt").starts_with("version https://git-lfs"));
     let asked = lfs_requests(&server);
     assert!(asked[0].starts_with("POST /me/hello.git/info/lfs/objects/batch"), "{asked:?}");
 
-    board.checkout(&one).await.unwrap();
+    board.checkout("me/hello", &one).await.unwrap();
     assert_eq!(lfs_requests(&server), [""; 0], "once more, from the mirror");
 
-    for path in board.kept() {
+    for path in kept(&board) {
         run(board.folder.path(), &["chmod", "+w", path.to_str().unwrap()]);
         let rotten: Vec<u8> = fs::read(&path).unwrap().iter().map(|byte| byte ^ 1).collect();
         fs::write(&path, rotten).unwrap();
     }
-    board.checkout(&one).await.unwrap();
+    board.checkout("me/hello", &one).await.unwrap();
     assert_eq!(board.read("img/one.bin"), "contents of one", "what rots in the mirror is fetched again");
 
     server.work_run(&["git", "rm", "-q", "img/one.bin", "unmarked.txt"]);
     let two = server.commit("two.bin", &server.lfs.upload(b"contents of two"));
-    board.checkout(&two).await.unwrap();
+    board.checkout("me/hello", &two).await.unwrap();
     assert_eq!(board.read("two.bin"), "contents of two");
-    let kept: Vec<String> = board.kept().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let kept: Vec<String> = kept(&board).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
     assert_eq!(kept, ["contents of two"]);
     assert_eq!(run(board.folder.path(), &["find", "tree", "-name", "one.bin"]), "");
 
@@ -133,11 +107,11 @@ async fn submodules_get_their_contents_too() {
     server.work_run(&["git", "add", ".gitmodules", ".gitattributes"]);
     server.work_run(&["git", "commit", "-q", "-m", "Name a submodule"]);
     let sha = server.push();
-    let board = Board::new(&server, LIMIT);
-    board.checkout(&sha).await.unwrap();
+    let board = board_of(&server, LIMIT);
+    board.checkout("me/hello", &sha).await.unwrap();
     assert_eq!(board.read("lib/a.bin"), "of lib");
     server.lfs.trouble(Trouble::Empty);
-    board.checkout(&sha).await.unwrap();
+    board.checkout("me/hello", &sha).await.unwrap();
 }
 
 #[tokio::test]
@@ -164,13 +138,13 @@ async fn nothing_of_a_repository_redirects_the_download_or_runs_a_program() {
     })
     .await;
     server.lfs.trouble(Trouble::Elsewhere(elsewhere.url.clone()));
-    let board = Board::new(&server, LIMIT);
-    board.checkout(&sha).await.unwrap_err();
+    let board = board_of(&server, LIMIT);
+    board.checkout("me/hello", &sha).await.unwrap_err();
     assert!(!elsewhere.requests().is_empty());
     assert!(elsewhere.requests().iter().all(|seen| seen.header("authorization").is_empty()));
 
     server.lfs.trouble(Trouble::None);
-    board.checkout(&sha).await.unwrap();
+    board.checkout("me/hello", &sha).await.unwrap();
     assert_eq!(board.read("a.bin"), "contents");
     assert_eq!(board.read("a.x"), "as it is\n");
     assert_eq!(evil.lines(), [""; 0]);
@@ -186,30 +160,25 @@ async fn nothing_of_a_repository_redirects_the_download_or_runs_a_program() {
 async fn each_trouble_with_contents_is_told_apart_and_leaves_no_tree() {
     let server = private_server().await;
     let sha = server.commit("a.bin", &server.lfs.upload(b"contents"));
-    let board = Board::new(&server, LIMIT);
+    let board = board_of(&server, LIMIT);
     for (trouble, blame, words) in [
         (Trouble::Empty, Blame::Commit, "upload them with `git lfs push --all origin`"),
         (Trouble::WrongBytes, Blame::World, "expected OID"),
         (Trouble::Quota, Blame::World, "over its data quota"),
     ] {
         server.lfs.trouble(trouble.clone());
-        let error = board.checkout(&sha).await.unwrap_err();
+        let error = board.checkout("me/hello", &sha).await.unwrap_err();
         assert_eq!(error.blame(), blame, "{error}");
         assert!(error.to_string().contains(words), "{error}");
         assert!(!board.tree().exists() && !board.output().contains("making a new one"), "{trouble:?}");
     }
     server.lfs.trouble(Trouble::None);
-    board.checkout(&sha).await.unwrap();
+    board.checkout("me/hello", &sha).await.unwrap();
     assert_eq!(board.read("a.bin"), "contents");
 
-    let without = TempDir::new().unwrap();
-    let real = run(without.path(), &["sh", "-c", "command -v git"]);
-    std::os::unix::fs::symlink(real.trim(), without.path().join("real-git")).unwrap();
-    let script = format!("#!/bin/sh\nPATH={0} exec {0}/real-git \"$@\"\n", without.path().display());
-    fs::write(without.path().join("draft"), script).unwrap();
-    run(without.path(), &["install", "-m755", "draft", "git"]);
-    let board = Board { git: board.git.clone().with_program(without.path().join("git")), ..board };
-    let error = board.checkout(&sha).await.unwrap_err();
+    let without = "mkdir -p \"$HERE/bin\"; ln -sf \"$(command -v git)\" \"$HERE/bin/git\"; PATH=$HERE/bin exec git \"$@\"";
+    let board = board.with_script(without);
+    let error = board.checkout("me/hello", &sha).await.unwrap_err();
     assert!(matches!(error, GitError::LfsNotInstalled), "{error}");
     assert!(error.to_string().contains("`sudo apt install git-lfs`"), "{error}");
 }
@@ -219,10 +188,10 @@ async fn git_lfs_ends_with_the_time_that_a_checkout_may_take() {
     let server = private_server().await;
     let sha = server.commit("a.bin", &server.lfs.upload(b"contents"));
     server.lfs.trouble(Trouble::Silence);
-    let board = Board::new(&server, Duration::from_secs(2));
+    let board = board_of(&server, Duration::from_secs(2));
     let storage = board.folder.path().join("state");
     let seen = eventually("git-lfs is there", async || is_anyone_told(&storage));
-    let (ended, ()) = tokio::join!(board.checkout(&sha), seen);
+    let (ended, ()) = tokio::join!(board.checkout("me/hello", &sha), seen);
     let error = ended.unwrap_err();
     assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
     eventually("git-lfs is gone", async || !is_anyone_told(&storage)).await;
@@ -239,11 +208,6 @@ fn is_anyone_told(folder: &Path) -> bool {
 
 #[tokio::test]
 async fn an_agent_says_that_files_stay_pointers_and_fetches_them_when_told() {
-    use crate::world::World;
-    use crate::world::app::App;
-    use crate::world::repository::Change;
-    use serde_json::json;
-
     let world = World::start().await;
     let server = GitServer::start().await;
     server.serve_also("acme", world.repo.directory().parent().unwrap());

@@ -1,8 +1,6 @@
 //! Deploy keys, with the real `ssh` and `sshd`.
 
 use std::fs;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use homeport::clients::git::DeployKey;
@@ -10,12 +8,11 @@ use homeport::clients::git::Git;
 use homeport::clients::git::GitError;
 use homeport::config::settings::LfsFiles;
 use homeport::model::CommitSha;
-use homeport::model::Followed;
 use homeport::model::Repository;
 use secrecy::SecretString;
 use serde_json::json;
-use tempfile::TempDir;
 
+use crate::git_board::Board;
 use crate::git_server::GitServer;
 use crate::git_server::Rules;
 use crate::git_server::run;
@@ -31,48 +28,15 @@ use crate::world::repository::Change;
 const TOKEN: &str = "github_pat_TheToken";
 
 /// A board with a deploy key.
-struct Board {
-    folder: TempDir,
-    git: Git,
-    output: Mutex<Vec<u8>>,
-}
-
-impl Board {
-    fn new(server: &GitServer, ssh: &SshServer, key: &str, host_key: &str) -> Self {
-        let folder = TempDir::new().unwrap();
-        let known_hosts = folder.path().join("known hosts, 100%");
+fn board_of(server: &GitServer, ssh: &SshServer, key: &str, host_key: &str) -> Board {
+    Board::new(|here| {
+        let known_hosts = here.join("known hosts, 100%");
         fs::write(&known_hosts, ssh.known_host(host_key)).unwrap();
         let key = DeployKey { url: ssh.url.clone(), key: SecretString::from(ssh.key(key)), known_hosts };
         let token = Some(SecretString::from(TOKEN));
-        let git = Git::new(&folder.path().join("state"), &server.url, token, Duration::from_secs(60));
-        let git = git.over_ssh(key).with_lfs(LfsFiles::Contents);
-        Self { folder, git, output: Mutex::default() }
-    }
-
-    /// The same board with a script of our own for git.
-    fn with_script(mut self, script: &str) -> Self {
-        let here = self.folder.path();
-        fs::write(here.join("draft"), format!("#!/bin/sh\nHERE={}\n{script}\n", here.display())).unwrap();
-        run(here, &["install", "-m755", "draft", "git-script"]);
-        self.git = self.git.with_program(here.join("git-script"));
-        self
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.folder.path().join("tree")
-    }
-
-    async fn checkout(&self, repository: &str, sha: &CommitSha) -> Result<(), GitError> {
-        let out = |piece: &[u8]| self.output.lock().unwrap().extend_from_slice(piece);
-        let (project, repository) = ("hello".parse().unwrap(), repository.parse().unwrap());
-        let branch = Followed::Branch("main".parse().unwrap());
-        self.git.checkout(&project, &repository, &branch, sha, &self.tree(), &out).await?;
-        self.git.submodules(&project, &repository, sha, &self.tree(), &out).await.map(drop)
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.tree().join(file)).unwrap()
-    }
+        let git = Git::new(&here.join("state"), &server.url, token, Duration::from_secs(60));
+        git.over_ssh(key).with_lfs(LfsFiles::Contents)
+    })
 }
 
 /// A private repository with an LFS file and a submodule, which are behind the token, and `sshd` in front of it.
@@ -94,7 +58,7 @@ async fn servers() -> (GitServer, SshServer, CommitSha) {
 #[tokio::test]
 async fn a_deploy_key_opens_the_repository_and_is_in_no_file_argument_or_output() {
     let (server, ssh, sha) = servers().await;
-    let board = Board::new(&server, &ssh, "deploy", "host")
+    let board = board_of(&server, &ssh, "deploy", "host")
         .with_script("printf '%s\\n' \"$0 $*\" >> \"$HERE/seen\"; env >> \"$HERE/seen\"; exec git \"$@\"");
     board.checkout("me/hello", &sha).await.unwrap();
     assert_eq!(board.read("lib/lib.txt"), "lib.txt of lib\n");
@@ -118,7 +82,7 @@ async fn a_deploy_key_opens_the_repository_and_is_in_no_file_argument_or_output(
     assert!(commit.skip.is_some());
 
     let line = ssh.key("deploy").lines().nth(1).unwrap().to_owned();
-    assert!(!String::from_utf8_lossy(&board.output.lock().unwrap()).contains(&line));
+    assert!(!board.output().contains(&line));
     expect_nowhere_below(board.folder.path(), &line);
 }
 
@@ -126,7 +90,7 @@ async fn a_deploy_key_opens_the_repository_and_is_in_no_file_argument_or_output(
 async fn whatever_keeps_ssh_from_the_repository_is_told_with_the_way_out() {
     let (server, ssh, sha) = servers().await;
     let error_of = async |key, host_key| {
-        let board = Board::new(&server, &ssh, key, host_key);
+        let board = board_of(&server, &ssh, key, host_key);
         let error = board.checkout("me/hello", &sha).await.unwrap_err();
         assert!(!board.tree().exists() && ssh.take_asked().is_empty(), "{error}");
         error
@@ -137,7 +101,7 @@ async fn whatever_keeps_ssh_from_the_repository_is_told_with_the_way_out() {
     let changed = error_of("deploy", "other-host").await;
     assert!(matches!(changed, GitError::HostKey { has_changed: true, .. }), "{changed}");
 
-    let board = Board::new(&server, &ssh, "deploy", "host");
+    let board = board_of(&server, &ssh, "deploy", "host");
     let missing = board.checkout("me/other", &sha).await.unwrap_err();
     assert!(matches!(missing, GitError::NotFound { .. }), "{missing}");
     fs::write(board.folder.path().join("known hosts, 100%"), "").unwrap();
@@ -148,7 +112,7 @@ async fn whatever_keeps_ssh_from_the_repository_is_told_with_the_way_out() {
     // Everything that a git over SSH needs, but ssh.
     let needed = "mkdir -p \"$HERE/bin\"; for it in git sh; do ln -sf \"$(command -v $it)\" \"$HERE/bin/$it\"; done\n\
                   PATH=$HERE/bin exec git \"$@\"";
-    let board = Board::new(&server, &ssh, "deploy", "host").with_script(needed);
+    let board = board_of(&server, &ssh, "deploy", "host").with_script(needed);
     let error = board.checkout("me/hello", &sha).await.unwrap_err();
     assert!(matches!(error, GitError::SshNotInstalled), "{error}");
 

@@ -12,6 +12,7 @@ mod docker_bed;
 mod docker_client;
 mod docker_sandbox;
 mod docker_versions;
+mod git_board;
 mod git_client;
 mod git_lfs;
 mod git_server;
