@@ -216,11 +216,7 @@ async fn an_agent_says_that_files_stay_pointers_and_fetches_them_when_told() {
         "/projects/0/test",
         json!({"in": "host", "commands": ["cat a.bin", "grep -q 'contents of' a.bin"]}),
     );
-    let mut changes: Vec<Change> = App::Page("hello one".to_owned())
-        .files()
-        .into_iter()
-        .map(|(path, content)| Change::Write(path, content))
-        .collect();
+    let mut changes = Change::all_of(&App::Page("hello one".to_owned()));
     changes.push(Change::Write(".gitattributes".to_owned(), MARK.to_owned()));
     changes.push(Change::Write("a.bin".to_owned(), server.lfs.upload(b"contents of a\n")));
     world.repo.commit_changes("main", &changes, "Keep a file in LFS").await;

@@ -147,11 +147,7 @@ async fn an_agent_without_a_token_polls_and_deploys_a_private_repository_with_it
     let mail = world.expect_mail("0.1.0 deployed").await;
     assert!(mail.text.contains("Monalisa Octocat") && mail.text.contains(&sha[..7]), "{}", mail.text);
 
-    let skipped: Vec<Change> = App::Page("hello skipped".to_owned())
-        .files()
-        .into_iter()
-        .map(|(path, content)| Change::Write(path, content))
-        .collect();
+    let skipped = Change::all_of(&App::Page("hello skipped".to_owned()));
     world.repo.commit_changes("main", &skipped, "Say nothing [skip ci]").await;
     world.agent.once().await.expect_success();
     world.expect_serving("hello one").await;

@@ -33,6 +33,13 @@ pub enum Change {
     DeleteAll,
 }
 
+impl Change {
+    /// Those that write a version of the app.
+    pub fn all_of(app: &App) -> Vec<Self> {
+        app.files().into_iter().map(|(path, content)| Self::Write(path, content)).collect()
+    }
+}
+
 /// The repository.
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -84,7 +91,7 @@ impl Repository {
     /// Pushes this version of the app, and nothing else in the tree.
     pub async fn commit_app(&self, app: &App) -> String {
         let mut changes = vec![Change::DeleteAll];
-        changes.extend(app.files().into_iter().map(|(path, content)| Change::Write(path, content)));
+        changes.extend(Change::all_of(app));
         self.commit_changes(DEFAULT_BRANCH, &changes, &app.message()).await
     }
 
@@ -104,7 +111,7 @@ impl Repository {
     /// Rewrites the default branch: `base` (or nothing) with this version of the app on top replaces what there was.
     pub async fn force_push(&self, base: Option<&str>, app: &App) -> String {
         let mut changes = vec![Change::DeleteAll];
-        changes.extend(app.files().into_iter().map(|(path, content)| Change::Write(path, content)));
+        changes.extend(Change::all_of(app));
         self.import(DEFAULT_BRANCH, base, &changes, &app.message()).await
     }
 
