@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::SecondsFormat;
 
@@ -55,7 +56,8 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     let findings = context.findings();
     let platform = run.project.platform.as_deref().and_then(|text| text.parse().ok());
     let request = BuildRequest {
-        context: context.stream(),
+        context: Arc::new(context.at(&tested.commit().sha)),
+        tree: &tree_name(run),
         dockerfile: &build.dockerfile,
         names: &[],
         args: &build.args,
@@ -110,6 +112,12 @@ pub async fn sent_tree(
 ) -> Result<Context, StageError> {
     run.log.line(stage, &format!("building {dockerfile} with the files of {context}"));
     Context::for_build(tree, context, dockerfile).await.map_err(failed(stage, Blame::Commit))
+}
+
+/// Under which name the engine keeps the files of a project's builds: the next one is sent only what it has not got, as
+/// where tests were built from the same checkout before.
+pub fn tree_name(run: &Run) -> String {
+    format!("homeport/{}", run.project.name)
 }
 
 /// The annotations of the OCI image specification that say where an image comes from, and our own.

@@ -1,30 +1,44 @@
 //! What a build is made from, and what a test container gets a copy of.
 //!
-//! Takes a checked-out tree that a stranger may have written, gives a tar stream without `.git` and without what
-//! the ignore file names. A path or a link that leads out of the tree is refused: nothing else of this machine
-//! may get into an image. It does not talk to Docker.
+//! Takes a checked-out tree that a stranger may have written, gives its files without `.git` and without what the
+//! ignore file names. A path or a link that leads out of the tree is refused: nothing else of this machine may get into
+//! an image. It does not talk to Docker.
 
 use std::fs;
 use std::io;
+use std::io::Read;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::ci::archive::tree_stream;
+use crate::ci::archive::tar_stream;
 use crate::ci::delicate::Findings;
 use crate::ci::dockerignore::BadPattern;
 use crate::ci::dockerignore::Dockerignore;
+use crate::ci::part::Part;
+use crate::ci::walk::Exactly;
+use crate::ci::walk::walk;
+use crate::clients::docker::BuildContext;
+use crate::clients::docker::Entry;
+use crate::clients::docker::Selection;
 use crate::clients::docker::TarStream;
+use crate::clients::docker::Visitor;
+use crate::model::CommitSha;
 
 /// No ignore file that a person wrote is longer, in bytes.
 const LONGEST_IGNORE_FILE: u64 = 256 * 1024;
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
 
 /// A folder that is ready to be streamed.
 #[derive(Debug, Clone)]
 pub struct Context {
     root: PathBuf,
+    /// What the ignore file says.
     ignore: Dockerignore,
-    owner: (u64, u64),
+    /// The same without what the builder itself needs.
+    ignore_but_needed: Dockerignore,
+    stamp: Option<u32>,
     findings: Findings,
 }
 
@@ -74,7 +88,7 @@ pub enum ContextError {
 impl Context {
     /// Prepares what a build gets: the folder `context` of the tree at `tree`, less what its ignore file
     /// names. `dockerfile` is the Dockerfile's path below that folder. `DOCKERFILE.dockerignore` wins over
-    /// `.dockerignore`; the Dockerfile and the ignore file themselves are always sent.
+    /// `.dockerignore`; the builder gets the Dockerfile and the ignore file themselves in any case.
     ///
     /// # Errors
     /// See [`ContextError`].
@@ -89,17 +103,19 @@ impl Context {
 
     /// The whole tree, for a test container; only `.git` is left out.
     pub fn whole(tree: &Path) -> Self {
-        Self {
-            root: tree.to_owned(),
-            ignore: Dockerignore::default(),
-            owner: (0, 0),
-            findings: Findings::default(),
-        }
+        Self::of(tree.to_owned(), Dockerignore::default(), Dockerignore::default())
     }
 
-    /// Hands the files to another user and group than root, by number.
-    pub const fn owned_by(mut self, user: u64, group: u64) -> Self {
-        self.owner = (user, group);
+    fn of(root: PathBuf, ignore: Dockerignore, ignore_but_needed: Dockerignore) -> Self {
+        Self { root, ignore, ignore_but_needed, stamp: None, findings: Findings::default() }
+    }
+
+    /// Says of which commit the files are. BuildKit takes a file for the one of the last build if both are as long and
+    /// as old; a board without a clock can live through the same second twice, and two commits must still differ. So
+    /// the commit decides the fraction of the second.
+    pub fn at(mut self, commit: &CommitSha) -> Self {
+        let beginning = commit.as_str().get(..8).and_then(|text| u32::from_str_radix(text, 16).ok());
+        self.stamp = beginning.map(|number| number % NANOS_PER_SECOND);
         self
     }
 
@@ -108,10 +124,45 @@ impl Context {
         self.findings.clone()
     }
 
-    /// Starts reading on a thread of its own. The stream ends with an error if a file cannot be read or
-    /// changes meanwhile; dropping it ends the reading.
+    /// All files as a tar archive, read on a thread of its own. The stream ends with an error if a file cannot be read
+    /// or changes meanwhile; dropping it ends the reading.
     pub fn stream(self) -> TarStream {
-        tree_stream(self.root, self.ignore, self.owner, self.findings)
+        tar_stream(self)
+    }
+}
+
+impl BuildContext for Context {
+    fn tar(&self) -> TarStream {
+        tar_stream(self.clone())
+    }
+
+    fn walk(&self, wanted: &Selection, visitor: &mut dyn Visitor) -> io::Result<()> {
+        let part = wanted.paths.as_ref().map_or(Part::WHOLE, |paths| Part::of(&self.root, paths));
+        let ignore = if wanted.is_for_image { &self.ignore } else { &self.ignore_but_needed };
+        walk(&self.root, &part, ignore, &self.findings, &mut Stamping { stamp: self.stamp, visitor })
+    }
+
+    fn open(&self, path: &Path, size: u64) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Exactly::open(&self.root, path, size)?))
+    }
+}
+
+/// Gives the entries on with the commit's fraction of a second.
+struct Stamping<'a> {
+    stamp: Option<u32>,
+    visitor: &'a mut dyn Visitor,
+}
+
+impl Visitor for Stamping<'_> {
+    fn is_heard(&self) -> bool {
+        self.visitor.is_heard()
+    }
+
+    fn visit(&mut self, mut entry: Entry) -> io::Result<()> {
+        if let Some(stamp) = self.stamp {
+            entry.modified = Duration::new(entry.modified.as_secs(), stamp);
+        }
+        self.visitor.visit(entry)
     }
 }
 
@@ -129,20 +180,22 @@ fn prepare(tree: &Path, context: &str, dockerfile: &str) -> Result<Context, Cont
     let dockerfile = relative(dockerfile);
     let own_ignore = format!("{dockerfile}.dockerignore");
     let mut ignore = Dockerignore::default();
+    let mut needed = vec![dockerfile];
+    // Where the Dockerfile is a link, what it points to must travel as well.
+    needed.extend(real.strip_prefix(&root).ok().map(|target| target.to_string_lossy().into_owned()));
     for name in [own_ignore.as_str(), ".dockerignore"] {
         if let Some(text) = ignore_text(&root, name)? {
             ignore = Dockerignore::parse(&text)
                 .map_err(|source| ContextError::Ignore { file: name.to_owned(), source })?;
-            ignore.keep(name);
+            needed.push(name.to_owned());
             break;
         }
     }
-    ignore.keep(&dockerfile);
-    // Where the Dockerfile is a link, what it points to must travel as well.
-    if let Ok(target) = real.strip_prefix(&root) {
-        ignore.keep(&target.to_string_lossy());
+    let mut ignore_but_needed = ignore.clone();
+    for path in &needed {
+        ignore_but_needed.keep(path);
     }
-    Ok(Context { root, ignore, owner: (0, 0), findings: Findings::default() })
+    Ok(Context::of(root, ignore, ignore_but_needed))
 }
 
 fn missing(what: &'static str, path: &str) -> ContextError {

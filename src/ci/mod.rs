@@ -13,11 +13,13 @@ pub mod context;
 pub mod delicate;
 pub mod detect;
 pub mod dockerignore;
+mod part;
 pub mod push;
 pub mod raise;
 pub mod room;
 pub mod script;
 pub mod test;
+mod walk;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

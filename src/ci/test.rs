@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use anyhow::anyhow;
 
 use crate::ci::build::sent_tree;
+use crate::ci::build::tree_name;
 use crate::ci::cache;
 use crate::ci::checkout;
 use crate::ci::checkout::Checkout;
@@ -126,7 +128,8 @@ async fn in_dockerfile(
 ) -> Result<(), StageError> {
     let context = sent_tree(run, checkout.tree(), ".", &place.dockerfile, Stage::Test).await?;
     let request = BuildRequest {
-        context: context.stream(),
+        context: Arc::new(context.at(&checkout.commit().sha)),
+        tree: &tree_name(run),
         dockerfile: &place.dockerfile,
         names: &[],
         args: &BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeport::ci::context::Context;
@@ -20,7 +21,8 @@ async fn build_and_forget(docker: &Docker, text: &str) {
     fs::write(folder.path().join("file"), text).unwrap();
     let context = Context::for_build(folder.path(), ".", "Dockerfile").await.unwrap();
     let request = BuildRequest {
-        context: context.stream(),
+        context: Arc::new(context),
+        tree: "homeport/cache",
         dockerfile: "Dockerfile",
         names: &[],
         args: &BTreeMap::new(),

@@ -136,7 +136,8 @@ impl Bed {
         let (args, labels) =
             (BTreeMap::from([("WORD".to_owned(), "from an arg".to_owned())]), self.labels(ROLE_IMAGE));
         let request = BuildRequest {
-            context: context.stream(),
+            context: Arc::new(context),
+            tree: self.project.as_str(),
             dockerfile: "Dockerfile",
             names: &[self.image_in("docker.io", "built")],
             args: &args,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -143,7 +144,8 @@ async fn a_build_that_is_a_test_may_be_without_a_network() {
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
             let (args, labels) = (BTreeMap::new(), bed.labels("image"));
             let request = BuildRequest {
-                context: context.stream(),
+                context: Arc::new(context),
+                tree: bed.project.as_str(),
                 dockerfile: "Dockerfile",
                 names: &[],
                 args: &args,
@@ -168,31 +170,6 @@ async fn a_build_that_is_a_test_may_be_without_a_network() {
             );
         }
     }
-}
-
-#[tokio::test]
-async fn a_context_that_cannot_be_read_is_named() {
-    let bed = Bed::new();
-    let broken = std::io::Error::other("read large: the file changed while it was read");
-    let chunks = [Ok(vec![0; 512].into()), Err(broken)];
-    let context = Box::pin(futures_util::stream::iter(chunks));
-    let (args, labels) = (BTreeMap::new(), bed.labels("image"));
-    let request = BuildRequest {
-        context,
-        dockerfile: "Dockerfile",
-        names: &[],
-        args: &args,
-        target: None,
-        platform: None,
-        labels: &labels,
-        secrets: &BTreeMap::new(),
-        login: None,
-        has_network: true,
-        timeout: LIMIT,
-    };
-    let error = bed.docker.build(request, &bed.out()).await.unwrap_err();
-    insta::assert_snapshot!(error, @"the files of the build could not be sent: read large: the file changed while it was read");
-    assert_eq!(error.blame(), Blame::World);
 }
 
 #[tokio::test]
@@ -432,7 +409,8 @@ async fn a_private_base_image_is_pulled_with_the_login() {
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
             let (args, labels) = (BTreeMap::new(), bed.labels("image"));
             let request = BuildRequest {
-                context: context.stream(),
+                context: Arc::new(context),
+                tree: bed.project.as_str(),
                 dockerfile: "Dockerfile",
                 names: &[],
                 args: &args,

@@ -3,6 +3,7 @@
 
 mod build_cache;
 mod build_context;
+mod build_files;
 mod build_secrets;
 mod commit_status;
 mod config;

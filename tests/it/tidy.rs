@@ -52,7 +52,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("regex_lite", &["model/glob.rs"]),
     ("schemars", &["config/", "model/"]),
     ("sd_notify", &["cli/"]),
-    ("tonic", &["clients/docker/build_session.rs"]),
+    ("prost", &["clients/docker/file_sync.rs"]),
+    ("tonic", &["clients/docker/build_session.rs", "clients/docker/file_sync.rs"]),
+    ("tonic_prost", &["clients/docker/file_sync.rs"]),
 ];
 
 /// What a pure file may not name.

@@ -1,7 +1,8 @@
-//! Building an image from a streamed context.
+//! Building an image.
 //!
-//! Takes a tar stream and what the owner configured, gives the id of an image that an inspection shows. BuildKit
-//! where the engine has it, else the classic builder, which gets no build that has secrets. A failure says whose it is.
+//! Takes a context and what the owner configured, gives the id of an image that an inspection shows. BuildKit where the
+//! engine has it, which asks for the files of the context over the build's session; else the classic builder, which is
+//! sent all of them in a tar stream and gets no build that has secrets. A failure says whose it is.
 //! Dropping the future closes the connections, on which the engine stops building. It reads no file and knows nothing
 //! of git.
 
@@ -19,15 +20,18 @@ use std::time::Duration;
 
 use bollard::BollardRequest;
 use bollard::auth::DockerCredentials;
+use bollard::body_full;
 use bollard::body_try_stream;
 use bollard::errors::Error as Bollard;
 use bollard::query_parameters::BuildImageOptions;
 use bollard::query_parameters::BuildImageOptionsBuilder;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::TryStreamExt;
 use http::Uri;
 use secrecy::SecretString;
 
+use crate::clients::docker::BuildContext;
 use crate::clients::docker::BuildError;
 use crate::clients::docker::Docker;
 use crate::clients::docker::ImageReference;
@@ -52,10 +56,16 @@ static SESSIONS: AtomicU64 = AtomicU64::new(1);
 /// keeps to it. BuildKit takes no such number: what its `RUN` lines get is as its engine is set up.
 const CPU_SHARES: i32 = 256;
 
+/// The engine's word for a context that it gets over the session.
+const FROM_SESSION: &str = "client-session";
+
 /// What an image is built from.
 pub struct BuildRequest<'a> {
-    /// The context, a tar archive on its way.
-    pub context: TarStream,
+    /// The files.
+    pub context: Arc<dyn BuildContext>,
+    /// Builds that share this name are of one tree as it changes: of files that are the same as in the last one, by
+    /// time and size, the engine's copy is used.
+    pub tree: &'a str,
     /// The Dockerfile's path in the context.
     pub dockerfile: &'a str,
     /// The names the image gets; none for one that is only used by its id.
@@ -126,21 +136,22 @@ impl Docker {
         let effect = Effect::begin("docker", "build");
         let mut api = self.changing(&effect, &attempt, request.timeout)?;
         let mut options = options(&request);
-        let (mut session, mut logins) = (Session::none(), None);
-        match builder {
+        let unread = Unread::default();
+        let (mut session, body, logins) = match builder {
             Builder::BuildKit => {
                 let id = session_id();
-                session = self.open_session(&effect, &id, Offer::new(request.secrets, request.login)).await?;
+                let session = self.open_session(&effect, &id, request.tree, offer(&request, &unread)).await?;
                 options.session = Some(id);
+                options.remote = Some(FROM_SESSION.to_owned());
                 api = api.with_request_modifier(for_buildkit);
+                (session, body_full(Bytes::new()), None)
             }
             Builder::Classic => {
-                logins = request.login.and_then(|(registry, login)| logins_for(registry, login))
+                let logins = request.login.and_then(|(registry, login)| logins_for(registry, login));
+                (Session::none(), body_try_stream(unread.watch(request.context.tar())), logins)
             }
-        }
+        };
         let names = request.names;
-        let unread = Unread::default();
-        let body = body_try_stream(unread.watch(request.context));
 
         let mut progress = BuildProgress::new(out);
         let mut stream = api.build_image(options, logins, Some(body));
@@ -180,6 +191,16 @@ impl Docker {
             self.tag(&image.id, name).await?;
         }
         Ok(image.id)
+    }
+}
+
+/// What BuildKit may ask for.
+fn offer(request: &BuildRequest<'_>, unread: &Unread) -> Offer {
+    Offer {
+        secrets: request.secrets.clone(),
+        login: request.login.map(|(registry, login)| (registry.to_owned(), login.clone())),
+        context: Arc::clone(&request.context),
+        unread: unread.clone(),
     }
 }
 
@@ -258,9 +279,11 @@ impl Unread {
         stream: TarStream,
     ) -> impl futures_util::Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
         let seen = self.clone();
-        stream.inspect_err(move |error| {
-            *seen.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-        })
+        stream.inspect_err(move |error| seen.because(error.to_string()))
+    }
+
+    pub(super) fn because(&self, why: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
     pub(super) fn message(&self) -> Option<String> {

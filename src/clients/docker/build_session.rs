@@ -1,9 +1,9 @@
-//! The session of a BuildKit build: over it the engine asks, in the middle of the build, for what a line
-//! `RUN --mount=type=secret` names, and for the login of a base image's registry.
+//! The session of a BuildKit build: over it the engine asks for the files it is built from, and in the middle of the
+//! build for what a line `RUN --mount=type=secret` names and for the login of a base image's registry.
 //!
 //! Takes what may be asked for, gives a connection that answers as long as it is polled; dropping it ends the session.
 //! The engine is the client on it (gRPC over HTTP/2), we are the server. bollard has such sessions too, but gives
-//! secrets only on a path that holds the whole context in memory, and never closes one. What is asked for is never
+//! secrets only on a path that holds the whole context in memory, has no files to give, and never closes one. What is asked for is never
 //! logged.
 
 use std::collections::BTreeMap;
@@ -61,15 +61,20 @@ use tonic::Response;
 use tonic::Status;
 use tonic::codegen::Service;
 
+use crate::clients::docker::BuildContext;
 use crate::clients::docker::BuildError;
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
+use crate::clients::docker::build::Unread;
+use crate::clients::docker::error::chain;
+use crate::clients::docker::file_sync;
 use crate::clients::docker::within;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
 
 /// The methods that the engine may call. Of the health it asks in any case, every few seconds.
-const METHODS: [&str; 3] = [
+const METHODS: [&str; 4] = [
+    "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.filesync.v1.Auth/Credentials",
     "/grpc.health.v1.Health/Check",
@@ -79,20 +84,27 @@ const LONGEST_REFUSAL: usize = 16 * 1024;
 /// Docker Hub under the names by which engines ask for its login.
 const HUB_HOSTS: [&str; 2] = ["registry-1.docker.io", "https://index.docker.io/v1/"];
 
+/// The ignore file of a stranger comes back to us as lines of a header, each with 32 bytes more than it has (RFC 9113,
+/// section 6.5.2): the longest that is read, were all its lines of one letter.
+const LONGEST_HEADERS: u32 = 8 * 1024 * 1024;
+/// The most bytes of one stream that wait to be read. The engine asks for hundreds of thousands of files in messages of
+/// ten bytes each; h2 takes it for an attack where very many of those wait, and closes the connection.
+const STREAM_WINDOW: u32 = 8 * 1024;
+
 /// What the engine may ask for during one build.
 #[derive(Clone)]
 pub(super) struct Offer {
-    secrets: BTreeMap<String, SecretString>,
-    login: Option<(String, Login)>,
+    /// By id.
+    pub(super) secrets: BTreeMap<String, SecretString>,
+    /// That of one registry.
+    pub(super) login: Option<(String, Login)>,
+    /// The files.
+    pub(super) context: Arc<dyn BuildContext>,
+    /// Where it is left why they could not be read.
+    pub(super) unread: Unread,
 }
 
 impl Offer {
-    /// These secrets, and the login of one registry.
-    pub(super) fn new(secrets: &BTreeMap<String, SecretString>, login: Option<(&str, &Login)>) -> Self {
-        let login = login.map(|(registry, login)| (registry.to_owned(), login.clone()));
-        Self { secrets: secrets.clone(), login }
-    }
-
     fn login_for(&self, host: &str) -> Option<&Login> {
         let (registry, login) = self.login.as_ref()?;
         let is_meant = registry == host || registry == "docker.io" && HUB_HOSTS.contains(&host);
@@ -135,35 +147,39 @@ impl Session {
 }
 
 impl Docker {
-    /// Opens the session `id`. Once this returns, the engine knows it.
+    /// Opens the session `id`, which gives the files of `tree`. Once this returns, the engine knows it.
     pub(super) async fn open_session(
         &self,
         _effect: &Effect,
         id: &str,
+        tree: &str,
         offer: Offer,
     ) -> Result<Session, DockerError> {
         let attempt = self.attempt("open the session over which the build gets its logins and secrets");
-        let upgraded = within(&attempt, self.patience, Box::pin(upgraded(&self.host, id))).await?;
+        let upgraded =
+            within(&attempt, self.patience, Box::pin(upgraded(&self.host, opening(id, tree)))).await?;
         Ok(Session { serving: Some(Box::pin(serve(upgraded, offer))), lost: None })
     }
 }
 
 /// A connection to the engine on which it speaks HTTP/2 from now on.
-async fn upgraded(host: &str, id: &str) -> Result<Upgraded, Bollard> {
+async fn upgraded(
+    host: &str,
+    request: Result<HttpRequest<Empty<Bytes>>, http::Error>,
+) -> Result<Upgraded, Bollard> {
     match host.strip_prefix("unix://") {
-        Some(path) => upgrade(UnixStream::connect(path).await?, id).await,
+        Some(path) => upgrade(UnixStream::connect(path).await?, request?).await,
         None => {
             let address = host.trim_start_matches("tcp://").trim_end_matches('/');
-            upgrade(TcpStream::connect(address).await?, id).await
+            upgrade(TcpStream::connect(address).await?, request?).await
         }
     }
 }
 
 async fn upgrade(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    id: &str,
+    request: HttpRequest<Empty<Bytes>>,
 ) -> Result<Upgraded, Bollard> {
-    let request = opening(id)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let asking = async move {
         let response = sender.send_request(request).await?;
@@ -188,13 +204,14 @@ fn words(body: &[u8]) -> String {
 }
 
 /// Without a version in its path, so that every engine takes it.
-fn opening(id: &str) -> Result<HttpRequest<Empty<Bytes>>, http::Error> {
+fn opening(id: &str, tree: &str) -> Result<HttpRequest<Empty<Bytes>>, http::Error> {
     let mut request = HttpRequest::post("/session")
         .header("Host", "docker")
         .header("Connection", "Upgrade")
         .header("Upgrade", "h2c")
         .header("X-Docker-Expose-Session-Uuid", id)
-        .header("X-Docker-Expose-Session-Name", "homeport");
+        .header("X-Docker-Expose-Session-Name", "homeport")
+        .header("X-Docker-Expose-Session-Sharedkey", tree);
     for method in METHODS {
         request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
     }
@@ -206,20 +223,27 @@ async fn serve(connection: Upgraded, offer: Offer) -> String {
     let offer = Arc::new(offer);
     let secrets = SecretsServer::from_arc(Arc::clone(&offer));
     let logins = AuthServer::from_arc(Arc::clone(&offer));
-    let health = HealthServer::from_arc(offer);
+    let health = HealthServer::from_arc(Arc::clone(&offer));
     let service = service_fn(move |request: HttpRequest<Incoming>| {
         let path = request.uri().path().trim_start_matches('/');
         match path.split_once('/').map_or(path, |(service, _)| service) {
             secrets_server::SERVICE_NAME => secrets.clone().call(request),
             auth_server::SERVICE_NAME => logins.clone().call(request),
+            file_sync::SERVICE_NAME => {
+                let (context, unread) = (Arc::clone(&offer.context), offer.unread.clone());
+                Box::pin(async { Ok(file_sync::answer(context, unread, request).await) })
+            }
             // Which says of whatever it does not know that it is not implemented.
             _ => health.clone().call(request),
         }
     });
-    let server = http2::Builder::new(TokioExecutor::new()).serve_connection(connection, service);
+    let server = http2::Builder::new(TokioExecutor::new())
+        .max_header_list_size(LONGEST_HEADERS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .serve_connection(connection, service);
     match server.await {
         Ok(()) => "the engine closed it".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => chain(&error),
     }
 }
 

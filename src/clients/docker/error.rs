@@ -254,7 +254,7 @@ fn io_kind(error: &Bollard) -> Option<io::ErrorKind> {
 }
 
 /// An error and its causes on one line, without repetitions.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

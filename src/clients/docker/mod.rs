@@ -7,6 +7,7 @@
 //! error of one call and not of the process.
 
 mod build;
+mod build_context;
 mod build_error;
 mod build_session;
 mod cache;
@@ -15,6 +16,7 @@ mod containers;
 mod error;
 mod exits;
 mod fault;
+mod file_sync;
 mod images;
 mod logs;
 mod names;
@@ -43,6 +45,12 @@ use crate::fault_point::Effect;
 
 pub use build::BuildRequest;
 pub use build::Builder;
+pub use build_context::BuildContext;
+pub use build_context::Entry;
+pub use build_context::EntryKind;
+pub use build_context::Selection;
+pub use build_context::Visitor;
+pub use build_context::nobody_listens;
 pub use build_error::BuildError;
 pub use containers::Standing;
 pub use containers::Stopped;
