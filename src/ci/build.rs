@@ -71,6 +71,9 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     };
     let output = run.log.output(Stage::Build);
     let built = run.clients.docker.build(request, &output).await;
+    if let Ok(id) = &built {
+        run.log.line(Stage::Build, &format!("built {id}"));
+    }
     trim_cache(run).await;
     if let Some(warning) = findings.warning() {
         run.log.line(Stage::Build, &warning);
@@ -81,7 +84,6 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
         blame: error.blame(),
         source: error.into(),
     })?;
-    run.log.line(Stage::Build, &format!("built {id}"));
     Ok(Image { commit: tested.commit().clone(), id })
 }
 
