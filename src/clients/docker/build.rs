@@ -60,6 +60,7 @@ const CPU_SHARES: i32 = 256;
 const FROM_SESSION: &str = "client-session";
 
 /// What an image is built from.
+#[derive(Clone)]
 pub struct BuildRequest<'a> {
     /// The files.
     pub context: Arc<dyn BuildContext>,
@@ -122,10 +123,29 @@ impl Docker {
         tokio::time::timeout(limit, building).await.unwrap_or(Err(BuildError::TooLong(limit)))
     }
 
+    /// After a power cut an engine may count on layers that it no longer has, and fail every build that could take
+    /// something from its cache, from then on. Nothing in that cache is worth that.
     async fn run_build(
         &self,
         builder: Builder,
         request: BuildRequest<'_>,
+        out: Output<'_>,
+    ) -> Result<String, BuildError> {
+        let building = Box::pin(self.build_once(builder, request.clone(), false, out)).await;
+        let Err(BuildError::DamagedCache(message)) = building else { return building };
+        let notice = format!(
+            "homeport: the engine's build cache is damaged ({message}): emptying it, building again\n"
+        );
+        out(notice.as_bytes());
+        self.trim_build_cache(0).await?;
+        self.build_once(builder, request, true, out).await
+    }
+
+    async fn build_once(
+        &self,
+        builder: Builder,
+        request: BuildRequest<'_>,
+        is_without_cache: bool,
         out: Output<'_>,
     ) -> Result<String, BuildError> {
         if builder == Builder::Classic && !request.secrets.is_empty() {
@@ -135,7 +155,7 @@ impl Docker {
         let attempt = self.attempt(&what);
         let effect = Effect::begin("docker", "build");
         let mut api = self.changing(&effect, &attempt, request.timeout)?;
-        let mut options = options(&request);
+        let mut options = options(&request, is_without_cache);
         let unread = Unread::default();
         let (mut session, body, logins) = match builder {
             Builder::BuildKit => {
@@ -151,7 +171,6 @@ impl Docker {
                 (Session::none(), body_try_stream(unread.watch(request.context.tar())), logins)
             }
         };
-        let names = request.names;
 
         let mut progress = BuildProgress::new(out);
         let mut stream = api.build_image(options, logins, Some(body));
@@ -170,7 +189,7 @@ impl Docker {
             return Err(error);
         }
         let id = progress.image_id().map(ToOwned::to_owned);
-        self.proven(&attempt, id, names).await
+        self.proven(&attempt, id, request.names).await
     }
 
     /// The image that a build says it made, under all its names.
@@ -204,7 +223,7 @@ fn offer(request: &BuildRequest<'_>, unread: &Unread) -> Offer {
     }
 }
 
-fn options(request: &BuildRequest<'_>) -> BuildImageOptions {
+fn options(request: &BuildRequest<'_>, is_without_cache: bool) -> BuildImageOptions {
     let map =
         |pairs: &BTreeMap<String, String>| -> HashMap<String, String> { pairs.clone().into_iter().collect() };
     let mut options = BuildImageOptionsBuilder::default()
@@ -214,6 +233,7 @@ fn options(request: &BuildRequest<'_>) -> BuildImageOptions {
         .platform(&request.platform.map(ToString::to_string).unwrap_or_default())
         .target(request.target.unwrap_or_default())
         .cpushares(CPU_SHARES)
+        .nocache(is_without_cache)
         .rm(true)
         .forcerm(true);
     if let Some(name) = request.names.first() {
@@ -266,6 +286,7 @@ fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildProgress<'_>) 
     match fault(&message, progress.tail()) {
         Fault::Dockerfile => BuildError::Dockerfile(message),
         Fault::World => BuildError::World(message),
+        Fault::Cache => BuildError::DamagedCache(message),
     }
 }
 

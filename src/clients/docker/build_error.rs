@@ -31,12 +31,18 @@ pub enum BuildError {
         /// The engine's address.
         host: String,
     },
-    /// The session over which the engine asks for secrets and logins ended before the build.
-    #[error("the build broke off: the session over which the engine asks for logins and secrets ended: {0}")]
+    /// The session over which the engine asks for files, logins and secrets ended before the build.
+    #[error("the build broke off: the session over which the engine asks for files and secrets ended: {0}")]
     Session(String),
     /// The disk, the network, the registry of a base image.
     #[error("the build could not be completed: {0}")]
     World(String),
+    /// The engine's store lacks what it built before.
+    #[error(
+        "the engine has lost something of what it built or pulled before, and the build fails without its cache too: \
+         {0}; `docker system prune --all` clears away whatever no container needs; then look at the disk"
+    )]
+    DamagedCache(String),
     /// The time limit passed.
     #[error("the build took longer than {0:?} and was stopped; `image.timeout` allows more")]
     TooLong(Duration),
@@ -56,6 +62,7 @@ impl BuildError {
             Self::NoBuildKit { .. }
             | Self::Session(_)
             | Self::World(_)
+            | Self::DamagedCache(_)
             | Self::Context(_)
             | Self::Docker(_) => Blame::World,
         }

@@ -53,6 +53,15 @@ const IN_A_COMMAND: &[&str] = &[
     "toomanyrequests",
 ];
 
+/// What it sounds like when the engine's own store has lost something that its build cache counts on. Power cuts do it,
+/// and engines up to 20.10 by themselves (moby/moby issue 41595).
+const OF_A_DAMAGED_CACHE: &[&[&str]] = &[
+    &["layer does not exist"],
+    &["/overlay2/", "no such file or directory"],
+    &["snapshot", "does not exist"],
+    &["missing parent", "bucket"],
+];
+
 /// Whose fault a failed build is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -60,6 +69,8 @@ pub(super) enum Fault {
     Dockerfile,
     /// The disk's, the network's, the registry's, the engine's.
     World,
+    /// The engine's, and only as long as it builds with its cache.
+    Cache,
 }
 
 /// The id of the secret that a build required and was not given, if its message says that.
@@ -81,12 +92,15 @@ pub(super) fn fault<'a>(message: &str, tail: impl Iterator<Item = &'a str>) -> F
         &message,
         &["did not complete successfully", "executor failed running", "returned a non-zero code"],
     );
-    let is_world = if is_command {
-        tail.map(str::to_ascii_lowercase).any(|line| says(&line, IN_A_COMMAND))
-    } else {
-        says(&message, OF_THE_WORLD)
-    };
-    if is_world { Fault::World } else { Fault::Dockerfile }
+    if is_command {
+        let is_world = tail.map(str::to_ascii_lowercase).any(|line| says(&line, IN_A_COMMAND));
+        return if is_world { Fault::World } else { Fault::Dockerfile };
+    }
+    if says(&message, OF_THE_WORLD) {
+        return Fault::World;
+    }
+    let is_damaged = OF_A_DAMAGED_CACHE.iter().any(|words| words.iter().all(|word| message.contains(word)));
+    if is_damaged { Fault::Cache } else { Fault::Dockerfile }
 }
 
 #[cfg(test)]
@@ -131,6 +145,30 @@ mod tests {
             "docker.io/library/pyhton:3: not found",
         ] {
             assert_eq!(fault(message, std::iter::empty()), Fault::Dockerfile, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_lost_what_the_cache_counts_on_is_told_apart() {
+        for (message, expected) in [
+            ("layer does not exist", Fault::Cache),
+            (
+                "failed to read dockerfile: stat /var/lib/docker/overlay2/ywn3: no such file or directory",
+                Fault::Cache,
+            ),
+            (
+                "failed to prepare on89: open /mnt/overlay2/n8p/committed: no such file or directory",
+                Fault::Cache,
+            ),
+            ("parent snapshot sha256:ab does not exist: not found", Fault::Cache),
+            ("open /var/lib/docker/overlay2/n8p: no space left on device", Fault::World),
+            ("failed to compute cache key: \"/overlay2/x\" not found: not found", Fault::Dockerfile),
+            (
+                "process \"echo layer does not exist\" did not complete successfully: exit code: 1",
+                Fault::Dockerfile,
+            ),
+        ] {
+            assert_eq!(fault(message, std::iter::empty()), expected, "{message}");
         }
     }
 
