@@ -90,6 +90,8 @@ const LONGEST_HEADERS: u32 = 8 * 1024 * 1024;
 /// The most bytes of one stream that wait to be read. The engine asks for hundreds of thousands of files in messages of
 /// ten bytes each; h2 takes it for an attack where very many of those wait, and closes the connection.
 const STREAM_WINDOW: u32 = 8 * 1024;
+/// The most questions at once. A builder that a stranger's `# syntax` line names can ask too, and each costs a thread.
+const MOST_STREAMS: u32 = 16;
 
 /// What the engine may ask for during one build.
 #[derive(Clone)]
@@ -240,6 +242,7 @@ async fn serve(connection: Upgraded, offer: Offer) -> String {
     let server = http2::Builder::new(TokioExecutor::new())
         .max_header_list_size(LONGEST_HEADERS)
         .initial_stream_window_size(STREAM_WINDOW)
+        .max_concurrent_streams(MOST_STREAMS)
         .serve_connection(connection, service);
     match server.await {
         Ok(()) => "the engine closed it".to_owned(),
