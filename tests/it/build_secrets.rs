@@ -184,11 +184,11 @@ async fn a_session_that_breaks_off_is_told_and_is_the_worlds_fault() {
     bed.docker = Docker::connect(&refusing.url.as_str().replace("http://", "tcp://")).unwrap();
     let error =
         bed.try_build_with(Builder::BuildKit, &dockerfile, &[("a", "secret")], LIMIT).await.unwrap_err();
-    insta::assert_snapshot!(error, @"open the session over which the build gets its logins and secrets: Docker refused (501): no sessions here");
+    insta::assert_snapshot!(error, @"open the session over which the build gets its files and secrets: Docker refused (501): no sessions here");
 
     line.mute();
     bed.docker = Docker::connect(&line.host).unwrap().with_patience(Duration::from_millis(200));
     let error =
         bed.try_build_with(Builder::BuildKit, &dockerfile, &[("a", "secret")], LIMIT).await.unwrap_err();
-    insta::assert_snapshot!(error, @"open the session over which the build gets its logins and secrets: no answer from Docker within 200ms");
+    insta::assert_snapshot!(error, @"open the session over which the build gets its files and secrets: no answer from Docker within 200ms");
 }

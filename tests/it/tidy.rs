@@ -53,7 +53,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("schemars", &["config/", "model/"]),
     ("sd_notify", &["cli/"]),
     ("prost", &["clients/docker/file_sync.rs"]),
-    ("tonic", &["clients/docker/build_session.rs", "clients/docker/file_sync.rs"]),
+    (
+        "tonic",
+        &[
+            "clients/docker/build_control.rs",
+            "clients/docker/build_session.rs",
+            "clients/docker/file_sync.rs",
+        ],
+    ),
     ("tonic_prost", &["clients/docker/file_sync.rs"]),
 ];
 

@@ -7,7 +7,6 @@
 //! of git.
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::io;
@@ -18,17 +17,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bollard::BollardRequest;
-use bollard::auth::DockerCredentials;
-use bollard::body_full;
-use bollard::body_try_stream;
 use bollard::errors::Error as Bollard;
-use bollard::query_parameters::BuildImageOptions;
-use bollard::query_parameters::BuildImageOptionsBuilder;
-use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::TryStreamExt;
-use http::Uri;
 use secrecy::SecretString;
 
 use crate::clients::docker::BuildContext;
@@ -37,27 +27,20 @@ use crate::clients::docker::Docker;
 use crate::clients::docker::ImageReference;
 use crate::clients::docker::Output;
 use crate::clients::docker::TarStream;
+use crate::clients::docker::build_classic::classic_options;
+use crate::clients::docker::build_control::solve_request;
 use crate::clients::docker::build_session::Offer;
-use crate::clients::docker::build_session::Session;
 use crate::clients::docker::error::Attempt;
 use crate::clients::docker::fault::Fault;
 use crate::clients::docker::fault::fault;
 use crate::clients::docker::fault::missing_secret;
 use crate::clients::docker::progress::BuildProgress;
-use crate::clients::docker::registry::credentials;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
 use crate::model::Platform;
 
 /// Numbers the BuildKit sessions of this process.
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
-
-/// What a build gets of the processors where what serves wants them too; Docker's default is 1024. The classic builder
-/// keeps to it. BuildKit takes no such number: what its `RUN` lines get is as its engine is set up.
-const CPU_SHARES: i32 = 256;
-
-/// The engine's word for a context that it gets over the session.
-const FROM_SESSION: &str = "client-session";
 
 /// What an image is built from.
 #[derive(Clone)]
@@ -154,42 +137,51 @@ impl Docker {
         let what = format!("build {}", request.dockerfile);
         let attempt = self.attempt(&what);
         let effect = Effect::begin("docker", "build");
-        let mut api = self.changing(&effect, &attempt, request.timeout)?;
-        let mut options = options(&request, is_without_cache);
         let unread = Unread::default();
-        let (mut session, body, logins) = match builder {
+        let mut progress = BuildProgress::new(out);
+        let id = match builder {
             Builder::BuildKit => {
-                let id = session_id();
-                let session = self.open_session(&effect, &id, request.tree, offer(&request, &unread)).await?;
-                options.session = Some(id);
-                options.remote = Some(FROM_SESSION.to_owned());
-                api = api.with_request_modifier(for_buildkit);
-                (session, body_full(Bytes::new()), None)
+                let request = Box::pin(self.build_in_session(
+                    &effect,
+                    &attempt,
+                    &request,
+                    is_without_cache,
+                    &unread,
+                    &mut progress,
+                ));
+                request.await?
             }
             Builder::Classic => {
-                let logins = request.login.and_then(|(registry, login)| logins_for(registry, login));
-                (Session::none(), body_try_stream(unread.watch(request.context.tar())), logins)
+                let options = classic_options(&request, is_without_cache);
+                self.build_classic(&effect, &attempt, &request, options, &unread, &mut progress).await?
             }
         };
-
-        let mut progress = BuildProgress::new(out);
-        let mut stream = api.build_image(options, logins, Some(body));
-        while let Some(message) = session.beside(stream.next()).await {
-            match message {
-                Ok(message) => progress.take(message),
-                Err(error) => {
-                    let cause = unread.cause().or_else(|| session.lost());
-                    return Err(cause.unwrap_or_else(|| failure(&attempt, error, &progress)));
-                }
-            }
-        }
-        drop((stream, session));
         effect.end();
         if let Some(error) = unread.cause() {
             return Err(error);
         }
-        let id = progress.image_id().map(ToOwned::to_owned);
         self.proven(&attempt, id, request.names).await
+    }
+
+    async fn build_in_session(
+        &self,
+        effect: &Effect,
+        attempt: &Attempt<'_>,
+        request: &BuildRequest<'_>,
+        is_without_cache: bool,
+        unread: &Unread,
+        progress: &mut BuildProgress<'_>,
+    ) -> Result<Option<String>, BuildError> {
+        let id = session_id();
+        let mut session = self.open_session(effect, &id, request.tree, offer(request, unread)).await?;
+        let control = self.open_control(effect, attempt).await?;
+        let solve = solve_request(request, is_without_cache, &id);
+        let solving = Box::pin(control.solve(solve, |message| progress.take_buildkit(message)));
+        let built = session.beside(solving).await;
+        built.map_err(|error| {
+            let cause = unread.cause().or_else(|| session.lost());
+            cause.unwrap_or_else(|| failure(attempt, error, progress))
+        })
     }
 
     /// The image that a build says it made, under all its names.
@@ -223,28 +215,6 @@ fn offer(request: &BuildRequest<'_>, unread: &Unread) -> Offer {
     }
 }
 
-fn options(request: &BuildRequest<'_>, is_without_cache: bool) -> BuildImageOptions {
-    let map =
-        |pairs: &BTreeMap<String, String>| -> HashMap<String, String> { pairs.clone().into_iter().collect() };
-    let mut options = BuildImageOptionsBuilder::default()
-        .dockerfile(request.dockerfile)
-        .buildargs(&map(request.args))
-        .labels(&map(request.labels))
-        .platform(&request.platform.map(ToString::to_string).unwrap_or_default())
-        .target(request.target.unwrap_or_default())
-        .cpushares(CPU_SHARES)
-        .nocache(is_without_cache)
-        .rm(true)
-        .forcerm(true);
-    if let Some(name) = request.names.first() {
-        options = options.t(&name.to_string());
-    }
-    if !request.has_network {
-        options = options.networkmode("none");
-    }
-    options.build()
-}
-
 /// The engine ties the session to the build by this name. Two builds must never share one, also of other processes on
 /// this engine, in whatever container or on whatever machine: secrets hang on it.
 fn session_id() -> String {
@@ -253,27 +223,7 @@ fn session_id() -> String {
     format!("homeport-{number}-{unique:016x}")
 }
 
-/// For whatever it knows as a build of BuildKit's, bollard opens a session of its own, which knows no secrets and never
-/// ends. So a build is sent to it as a classic one, and says here, on its way, which builder is meant.
-fn for_buildkit(mut request: BollardRequest) -> BollardRequest {
-    let mut parts = request.uri().clone().into_parts();
-    let path = parts.path_and_query.as_ref().map(ToString::to_string).unwrap_or_default();
-    let changed: Vec<&str> =
-        path.split('&').map(|part| if part == "version=1" { "version=2" } else { part }).collect();
-    parts.path_and_query = changed.join("&").parse().ok();
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-    request
-}
-
-/// The login under the name by which the classic builder looks for it.
-fn logins_for(registry: &str, login: &Login) -> Option<HashMap<String, DockerCredentials>> {
-    let key = if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry };
-    credentials(registry, Some(login)).map(|login| HashMap::from([(key.to_owned(), login)]))
-}
-
-fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildProgress<'_>) -> BuildError {
+pub(super) fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildProgress<'_>) -> BuildError {
     let message = match error {
         Bollard::DockerStreamError { error } => error,
         // A Dockerfile that cannot be read at all is refused before the stream begins.
@@ -311,7 +261,7 @@ impl Unread {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn cause(&self) -> Option<BuildError> {
+    pub(super) fn cause(&self) -> Option<BuildError> {
         self.message().map(BuildError::Context)
     }
 }

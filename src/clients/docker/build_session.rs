@@ -2,9 +2,9 @@
 //! build for what a line `RUN --mount=type=secret` names and for the login of a base image's registry.
 //!
 //! Takes what may be asked for, gives a connection that answers as long as it is polled; dropping it ends the session.
-//! The engine is the client on it (gRPC over HTTP/2), we are the server. bollard has such sessions too, but gives
-//! secrets only on a path that holds the whole context in memory, has no files to give, and never closes one. What is asked for is never
-//! logged.
+//! The engine is the client on it (gRPC over HTTP/2), we are the server. bollard has such sessions too, but has
+//! no files to give, gives secrets only on a path that holds the whole context in memory, and never closes one. What is
+//! asked for is never logged.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -12,7 +12,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bollard::errors::Error as Bollard;
 use bollard::health::HealthCheckRequest;
 use bollard::health::HealthCheckResponse;
 use bollard::health::HealthListRequest;
@@ -36,26 +35,16 @@ use bollard::moby::filesync::v1::VerifyTokenAuthorityResponse;
 use bollard::moby::filesync::v1::auth_server;
 use bollard::moby::filesync::v1::auth_server::Auth;
 use bollard::moby::filesync::v1::auth_server::AuthServer;
-use bytes::Bytes;
 use futures_util::Stream;
 use http::Request as HttpRequest;
-use http::StatusCode;
-use http_body_util::BodyExt;
-use http_body_util::Empty;
-use http_body_util::Limited;
+use http::request::Builder as RequestBuilder;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
 use secrecy::ExposeSecret;
 use secrecy::SecretString;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
-use tokio::net::UnixStream;
 use tonic::Request;
 use tonic::Response;
 use tonic::Status;
@@ -68,6 +57,7 @@ use crate::clients::docker::DockerError;
 use crate::clients::docker::build::Unread;
 use crate::clients::docker::error::chain;
 use crate::clients::docker::file_sync;
+use crate::clients::docker::h2c::upgraded;
 use crate::clients::docker::within;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
@@ -79,8 +69,6 @@ const METHODS: [&str; 4] = [
     "/moby.filesync.v1.Auth/Credentials",
     "/grpc.health.v1.Health/Check",
 ];
-/// The most that is read of a refusal.
-const LONGEST_REFUSAL: usize = 16 * 1024;
 /// Docker Hub under the names by which engines ask for its login.
 const HUB_HOSTS: [&str; 2] = ["registry-1.docker.io", "https://index.docker.io/v1/"];
 
@@ -94,7 +82,6 @@ const STREAM_WINDOW: u32 = 8 * 1024;
 const MOST_STREAMS: u32 = 16;
 
 /// What the engine may ask for during one build.
-#[derive(Clone)]
 pub(super) struct Offer {
     /// By id.
     pub(super) secrets: BTreeMap<String, SecretString>,
@@ -114,7 +101,7 @@ impl Offer {
     }
 }
 
-/// A session beside a build, or none.
+/// A session beside a build.
 pub(super) struct Session {
     /// Ends with the reason when the engine or the connection does.
     serving: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
@@ -122,11 +109,6 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// That of the classic builder, which asks for nothing.
-    pub(super) const fn none() -> Self {
-        Self { serving: None, lost: None }
-    }
-
     /// Does `work`, and answers the engine meanwhile.
     pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
@@ -157,67 +139,23 @@ impl Docker {
         tree: &str,
         offer: Offer,
     ) -> Result<Session, DockerError> {
-        let attempt = self.attempt("open the session over which the build gets its logins and secrets");
+        let attempt = self.attempt("open the session over which the build gets its files and secrets");
         let upgraded =
             within(&attempt, self.patience, Box::pin(upgraded(&self.host, opening(id, tree)))).await?;
         Ok(Session { serving: Some(Box::pin(serve(upgraded, offer))), lost: None })
     }
 }
 
-/// A connection to the engine on which it speaks HTTP/2 from now on.
-async fn upgraded(
-    host: &str,
-    request: Result<HttpRequest<Empty<Bytes>>, http::Error>,
-) -> Result<Upgraded, Bollard> {
-    match host.strip_prefix("unix://") {
-        Some(path) => upgrade(UnixStream::connect(path).await?, request?).await,
-        None => {
-            let address = host.trim_start_matches("tcp://").trim_end_matches('/');
-            upgrade(TcpStream::connect(address).await?, request?).await
-        }
-    }
-}
-
-async fn upgrade(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: HttpRequest<Empty<Bytes>>,
-) -> Result<Upgraded, Bollard> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let asking = async move {
-        let response = sender.send_request(request).await?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(hyper::upgrade::on(response).await?);
-        }
-        let status_code = response.status().as_u16();
-        let body = Limited::new(response.into_body(), LONGEST_REFUSAL).collect().await;
-        let message = body.map(|body| words(&body.to_bytes())).unwrap_or_default();
-        Err(Bollard::DockerResponseServerError { status_code, message })
-    };
-    // Of a connection that fails, the request says it too.
-    let (answer, _) = tokio::join!(asking, connection.with_upgrades());
-    answer
-}
-
-/// What an engine says that refuses.
-fn words(body: &[u8]) -> String {
-    let json: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    let message = json.as_ref().and_then(|json| json.get("message")?.as_str());
-    message.map_or_else(|| String::from_utf8_lossy(body).trim().to_owned(), str::to_owned)
-}
-
 /// Without a version in its path, so that every engine takes it.
-fn opening(id: &str, tree: &str) -> Result<HttpRequest<Empty<Bytes>>, http::Error> {
+fn opening(id: &str, tree: &str) -> RequestBuilder {
     let mut request = HttpRequest::post("/session")
-        .header("Host", "docker")
-        .header("Connection", "Upgrade")
-        .header("Upgrade", "h2c")
         .header("X-Docker-Expose-Session-Uuid", id)
         .header("X-Docker-Expose-Session-Name", "homeport")
         .header("X-Docker-Expose-Session-Sharedkey", tree);
     for method in METHODS {
         request = request.header("X-Docker-Expose-Session-Grpc-Method", method);
     }
-    request.body(Empty::new())
+    request
 }
 
 /// Answers until the connection ends; gives the reason.

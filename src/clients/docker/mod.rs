@@ -7,7 +7,9 @@
 //! error of one call and not of the process.
 
 mod build;
+mod build_classic;
 mod build_context;
+mod build_control;
 mod build_error;
 mod build_session;
 mod cache;
@@ -17,6 +19,7 @@ mod error;
 mod exits;
 mod fault;
 mod file_sync;
+mod h2c;
 mod images;
 mod logs;
 mod names;

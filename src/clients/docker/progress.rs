@@ -85,7 +85,8 @@ impl<'a> BuildProgress<'a> {
         }
     }
 
-    fn take_buildkit(&mut self, status: StatusResponse) {
+    /// Takes one message of BuildKit's own.
+    pub(super) fn take_buildkit(&mut self, status: StatusResponse) {
         for vertex in status.vertexes {
             self.take_vertex(vertex);
         }
