@@ -55,6 +55,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
     let context = sent_tree(run, tested.tree(), &build.context, &build.dockerfile, Stage::Build).await?;
     let findings = context.findings();
     let platform = run.project.platform.as_deref().and_then(|text| text.parse().ok());
+    let cgroup = run.clients.build_cgroup().await.map_err(failed(Stage::Build, Blame::World))?;
     let request = BuildRequest {
         context: Arc::new(context.at(&tested.commit().sha)),
         tree: &tree_name(run),
@@ -66,6 +67,7 @@ pub async fn build(run: &Run, source: &SourceSettings, tested: TestedCheckout) -
         labels: &labels(run, source, tested.commit()),
         secrets: &build.secrets,
         login: run.clients.build_login(),
+        cgroup_parent: cgroup.as_deref(),
         has_network: true,
         timeout: build.timeout,
     };

@@ -127,6 +127,7 @@ async fn in_dockerfile(
     terms: TestTerms,
 ) -> Result<(), StageError> {
     let context = sent_tree(run, checkout.tree(), ".", &place.dockerfile, Stage::Test).await?;
+    let cgroup = run.clients.build_cgroup().await.map_err(failed(Stage::Test, Blame::World))?;
     let request = BuildRequest {
         context: Arc::new(context.at(&checkout.commit().sha)),
         tree: &tree_name(run),
@@ -139,6 +140,7 @@ async fn in_dockerfile(
         // Whoever's commit it is could change what the tests print.
         secrets: &BTreeMap::new(),
         login: run.clients.build_login(),
+        cgroup_parent: cgroup.as_deref(),
         // Where commands follow, the build only lays out what they need; where none do, it is the test.
         has_network: !commands.is_empty() || terms.network.is_none(),
         timeout: terms.timeout,

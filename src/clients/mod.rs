@@ -38,6 +38,7 @@ use crate::clients::probe::Probe;
 use crate::clients::store::Store;
 use crate::clients::tls::Tls;
 use crate::clients::ways::Ssh;
+use crate::config::cgroup::BuildCgroup;
 use crate::config::settings::BuildNeeds;
 use crate::config::settings::Login;
 use crate::config::settings::Settings;
@@ -85,6 +86,8 @@ pub struct Clients {
     pub registry_login: Option<Login>,
     /// What the engine's build cache may take beside what images need.
     pub build_cache: Size,
+    /// Which cgroup builds run below.
+    pub build_cgroup: BuildCgroup,
     /// Where work trees are laid out.
     pub trees_dir: PathBuf,
     /// What of this machine's files is no business of a project's tests.
@@ -122,6 +125,7 @@ impl Clients {
             registry: hub.registry.clone(),
             registry_login: hub.login.clone(),
             build_cache: settings.build_cache,
+            build_cgroup: settings.build_cgroup.clone(),
             trees_dir: settings.state_dir.join("trees"),
             build_needs: settings.build_needs,
             hidden: settings.hidden.iter().map(|path| real_path(path)).collect(),
@@ -135,6 +139,16 @@ impl Clients {
     pub async fn platform(&self) -> Result<Platform, DockerError> {
         let engine = self.docker.engine().await?;
         Ok(host_platform(&engine.goarch, &engine.os, &engine.kernel_machine))
+    }
+
+    /// The cgroup that builds run below, by what is configured and who keeps the engine's; `None` for the engine's choice.
+    ///
+    /// # Errors
+    /// Docker does not answer, or would refuse it.
+    pub async fn build_cgroup(&self) -> anyhow::Result<Option<String>> {
+        let engine = self.docker.engine().await?;
+        let parent = self.build_cgroup.parent(&engine.cgroup_driver).map_err(anyhow::Error::msg)?;
+        Ok(parent.map(str::to_owned))
     }
 
     /// What the registry itself has under a tag; `None` if nothing.

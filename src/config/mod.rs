@@ -6,6 +6,7 @@
 //! reads a file. A key that must be given is an `Option` all the same, which only the schema calls required:
 //! so a file without it can be read to its end, and all its faults told at once.
 
+pub mod cgroup;
 pub mod duration;
 pub mod load;
 pub mod path;
@@ -44,6 +45,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::config::cgroup::BuildCgroup;
 use crate::config::duration::Interval;
 use crate::config::project::Project;
 use crate::config::secret::SecretSource;
@@ -140,6 +142,9 @@ pub struct Docker {
     /// build. Default `4GB`.
     #[schemars(extend("default" = "4GB"))]
     pub build_cache: Size,
+    /// The cgroup that the `RUN` lines of builds run below; `null` or empty for the engine's own. BuildKit takes it from
+    /// Docker 23 on. Default `homeport_build.slice` where systemd keeps the engine's cgroups, else none.
+    pub build_cgroup: BuildCgroup,
     /// What must be free on the disk of its images before a build starts, and stay free below `state_dir` while the files
     /// of a commit are written, such as `2GB`. Default `500MB`.
     pub min_free_disk: Size,
@@ -248,6 +253,7 @@ impl Default for Docker {
         Self {
             host: "unix:///var/run/docker.sock".to_owned(),
             build_cache: Size::from_megabytes(4000),
+            build_cgroup: BuildCgroup::Usual,
             min_free_disk: Size::from_megabytes(500),
             min_free_memory: Size::from_megabytes(64),
         }

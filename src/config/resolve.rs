@@ -62,10 +62,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         || problems.has_refused(&hub_path);
     let docker_hub = docker_hub(config.docker_hub, &hub_path, reader, problems);
     let engine = engine(&config.docker, problems);
-    let build_needs = BuildNeeds {
-        disk: config.docker.min_free_disk.bytes(),
-        memory: config.docker.min_free_memory.bytes(),
-    };
+    let build_needs = build_needs(&config.docker);
     let scope = Scope {
         reader,
         registry: docker_hub.as_ref().map(|hub| hub.registry.clone()),
@@ -92,6 +89,7 @@ pub fn resolve(config: Config, reader: SecretReader<'_>, problems: &mut Problems
         docker_hub: docker_hub?,
         docker_host: config.docker.host,
         build_cache: config.docker.build_cache,
+        build_cgroup: config.docker.build_cgroup,
         build_needs,
         email: email?,
         webhook: webhook?,
@@ -178,6 +176,10 @@ fn docker_hub(
     warn_if_exposed(api_url.as_ref().filter(|_| has_token), &path.key("api_url"), problems);
     let registry = problems.keep(&path.key("registry"), address::registry(&written.registry));
     Some(HubSettings { login: login?, api_url: api_url?, registry: registry? })
+}
+
+fn build_needs(written: &Docker) -> BuildNeeds {
+    BuildNeeds { disk: written.min_free_disk.bytes(), memory: written.min_free_memory.bytes() }
 }
 
 fn engine(written: &Docker, problems: &mut Problems<'_>) -> Option<Engine> {

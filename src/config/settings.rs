@@ -14,6 +14,7 @@ use serde::Serialize;
 use url::Url;
 
 use crate::config::SmtpSecurity;
+use crate::config::cgroup::BuildCgroup;
 use crate::config::duration::Schedule;
 use crate::config::project::Order;
 use crate::config::project::TagSchemeName;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub docker_host: String,
     /// What the engine's build cache may take beside what images need.
     pub build_cache: Size,
+    /// Which cgroup builds run below.
+    pub build_cgroup: BuildCgroup,
     /// What must be free before a build starts.
     pub build_needs: BuildNeeds,
     /// Mail, if any is to be sent.

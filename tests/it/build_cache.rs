@@ -33,6 +33,7 @@ async fn build_and_forget(docker: &Docker, builder: Builder, text: &str) -> Stri
         labels: &BTreeMap::new(),
         secrets: &BTreeMap::new(),
         login: None,
+        cgroup_parent: None,
         has_network: true,
         timeout: Duration::from_secs(120),
     };

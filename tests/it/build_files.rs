@@ -91,6 +91,7 @@ async fn build(bed: &Bed, builder: Builder, context: Arc<dyn BuildContext>) -> R
         labels: &bed.labels("image"),
         secrets: &BTreeMap::new(),
         login: None,
+        cgroup_parent: None,
         has_network: true,
         timeout: LIMIT,
     };

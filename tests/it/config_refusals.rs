@@ -510,6 +510,26 @@ fn wrong_values() -> Vec<(&'static str, Value, &'static str)> {
         ),
         (
             "/docker",
+            json!({ "build_cgroup": "../builds" }),
+            "docker.build_cgroup: `../builds` does not name a cgroup from the top: write it without `.` and `..`",
+        ),
+        (
+            "/docker",
+            json!({ "build_cgroup": "my builds" }),
+            "docker.build_cgroup: `my builds` is no cgroup: write it without spaces and colons, such as `homeport_build.slice`",
+        ),
+        (
+            "/docker",
+            json!({ "build_cgroup": "homeport-build.slice" }),
+            "docker.build_cgroup: `homeport-build.slice` lies inside another slice for systemd, but not for BuildKit, because of its dash: use one without, such as `homeport_build.slice`",
+        ),
+        (
+            "/docker",
+            json!({ "build_cgroup": "/system.slice/builds.slice" }),
+            "docker.build_cgroup: `/system.slice/builds.slice`: a slice is named, not led to: write its name alone, such as `homeport_build.slice`",
+        ),
+        (
+            "/docker",
             json!({ "min_free_disk": "500" }),
             "docker.min_free_disk: `500` has no unit: write `500MB` or `500GB`",
         ),

@@ -146,6 +146,7 @@ impl Bed {
             labels: &labels,
             secrets: &secrets.iter().map(|&(id, value)| (id.to_owned(), value.into())).collect(),
             login: None,
+            cgroup_parent: None,
             has_network: true,
             timeout,
         };

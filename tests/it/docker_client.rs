@@ -154,6 +154,7 @@ async fn a_build_that_is_a_test_may_be_without_a_network() {
                 labels: &labels,
                 secrets: &BTreeMap::new(),
                 login: None,
+                cgroup_parent: None,
                 has_network,
                 timeout: LIMIT,
             };
@@ -419,6 +420,7 @@ async fn a_private_base_image_is_pulled_with_the_login() {
                 labels: &labels,
                 secrets: &secrets,
                 login: user,
+                cgroup_parent: None,
                 has_network: true,
                 timeout: LIMIT,
             };

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod build_cache;
+mod build_cgroup;
 mod build_context;
 mod build_files;
 mod build_secrets;

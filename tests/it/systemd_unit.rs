@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// an ordinary service of root.
 const MOST_EXPOSURE: u32 = 20;
 
+/// What builds run in.
+const SLICE: &str = "homeport_build.slice";
+
 fn file(name: &str) -> String {
     format!("{}/systemd/{name}", env!("CARGO_MANIFEST_DIR"))
 }
@@ -79,6 +82,27 @@ fn the_service_is_locked_in_as_far_as_its_work_allows() {
     let arguments = ["security", "--offline=true", "--no-pager", &threshold, "homeport.service"];
     let output = run("systemd-analyze", &arguments, root.path());
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+}
+
+#[test]
+fn systemd_has_nothing_to_say_against_the_slice_of_builds_which_comes_with_the_service() {
+    let root = system_with(&unit());
+    std::fs::copy(file(SLICE), root.path().join("etc/systemd/system").join(SLICE)).unwrap();
+    for unit in [SLICE, "homeport.service"] {
+        let output = run("systemd-analyze", &["verify", "--man=no", unit], root.path());
+        assert!(output.status.success() && stderr(&output).is_empty(), "{unit}: {}", stderr(&output));
+    }
+    assert!(unit().contains(&format!("\nWants={SLICE}\n")), "nobody would start it");
+    assert!(!SLICE.contains('-'), "it would be inside another slice");
+}
+
+#[test]
+fn a_slip_in_the_slice_would_be_seen() {
+    let root = system_with(&unit());
+    let text = std::fs::read_to_string(file(SLICE)).unwrap().replace("CPUWeight=idle", "CPUWeight=idler");
+    std::fs::write(root.path().join("etc/systemd/system").join(SLICE), text).unwrap();
+    let output = run("systemd-analyze", &["verify", "--man=no", SLICE], root.path());
+    assert!(stderr(&output).contains("idler"), "{}", stderr(&output));
 }
 
 #[test]

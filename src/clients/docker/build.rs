@@ -66,6 +66,9 @@ pub struct BuildRequest<'a> {
     pub secrets: &'a BTreeMap<String, SecretString>,
     /// A registry and the login with which base images are pulled from it.
     pub login: Option<(&'a str, &'a Login)>,
+    /// The cgroup that the `RUN` lines run below; where the engine puts them if left out. BuildKit before Docker 23 knows
+    /// nothing of it.
+    pub cgroup_parent: Option<&'a str>,
     /// Whether the `RUN` lines have the network.
     pub has_network: bool,
     /// The most time the build may take.

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 
+use bollard::BollardRequest;
 use bollard::auth::DockerCredentials;
 use bollard::body_try_stream;
 use bollard::query_parameters::BuildImageOptions;
 use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::StreamExt;
+use http::Uri;
+use percent_encoding::NON_ALPHANUMERIC;
+use percent_encoding::utf8_percent_encode;
 
 use crate::clients::docker::BuildError;
 use crate::clients::docker::BuildRequest;
@@ -17,11 +21,12 @@ use crate::clients::docker::build::failure;
 use crate::clients::docker::error::Attempt;
 use crate::clients::docker::progress::BuildProgress;
 use crate::clients::docker::registry::credentials;
+use crate::clients::docker::with_url_safe_login;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
 
 /// What a build gets of the processors where what serves wants them too; Docker's default is 1024. The classic builder
-/// keeps to it. BuildKit takes no such number: what its `RUN` lines get is as its engine is set up.
+/// keeps to it. BuildKit takes no such number, but from Docker 23 on a cgroup, which may have one.
 const CPU_SHARES: i32 = 256;
 
 impl Docker {
@@ -35,7 +40,11 @@ impl Docker {
         unread: &Unread,
         progress: &mut BuildProgress<'_>,
     ) -> Result<Option<String>, BuildError> {
-        let api = self.changing(effect, attempt, request.timeout)?;
+        let mut api = self.changing(effect, attempt, request.timeout)?;
+        if let Some(parent) = request.cgroup_parent {
+            let part = format!("&cgroupparent={}", utf8_percent_encode(parent, NON_ALPHANUMERIC));
+            api = api.with_request_modifier(move |request| asking_also(with_url_safe_login(request), &part));
+        }
         let logins = request.login.and_then(|(registry, login)| logins_for(registry, login));
         let body = body_try_stream(unread.watch(request.context.tar()));
         let mut stream = api.build_image(options, logins, Some(body));
@@ -72,6 +81,17 @@ pub(super) fn classic_options(request: &BuildRequest<'_>, is_without_cache: bool
         options = options.networkmode("none");
     }
     options.build()
+}
+
+/// Asks in its query for what bollard has no word for.
+fn asking_also(mut request: BollardRequest, part: &str) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let path = parts.path_and_query.as_ref().map(ToString::to_string).unwrap_or_default();
+    parts.path_and_query = format!("{path}{part}").parse().ok();
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// The login under the name by which the classic builder looks for it.

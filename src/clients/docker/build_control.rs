@@ -125,6 +125,9 @@ pub(super) fn solve_request(request: &BuildRequest<'_>, is_without_cache: bool, 
     if is_without_cache {
         set("no-cache", "");
     }
+    if let Some(parent) = request.cgroup_parent {
+        set("cgroup-parent", parent);
+    }
     if !request.has_network {
         set("force-network-mode", "none");
     }

@@ -112,6 +112,8 @@ pub struct Engine {
     pub limits_memory: bool,
     /// Whether a container can be kept to some of the processors.
     pub limits_processors: bool,
+    /// Who keeps the cgroups: `systemd`, or the engine itself (`cgroupfs`).
+    pub cgroup_driver: String,
     /// The folder that holds images and containers, for a look at the free space.
     pub data_root: String,
 }
@@ -180,6 +182,7 @@ impl Docker {
             memory: positive(info.mem_total),
             limits_memory: info.memory_limit.unwrap_or_default(),
             limits_processors: info.cpu_set.unwrap_or_default(),
+            cgroup_driver: info.cgroup_driver.map(|driver| driver.to_string()).unwrap_or_default(),
             data_root: info.docker_root_dir.unwrap_or_default(),
         })
     }

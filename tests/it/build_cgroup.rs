@@ -1,0 +1,54 @@
+//! Which cgroup the lines of a Dockerfile run below, on a real engine.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use homeport::ci::context::Context;
+use homeport::clients::docker::BuildRequest;
+use homeport::clients::docker::Builder;
+
+use crate::docker_bed::Bed;
+use crate::docker_bed::LIMIT;
+
+/// What the line of a build sees of its own cgroups, which is told not to run below the usual one.
+async fn cgroups_below(parent: &str, builder: Builder) -> (Bed, String) {
+    let bed = Bed::new();
+    let show =
+        format!(r#"RUN ["/busybox", "sh", "-c", ": {}; /busybox cat /proc/self/cgroup"]"#, bed.project);
+    let dockerfile = format!("FROM scratch\nCOPY busybox /\n{show}\n");
+    fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
+    let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
+    let request = BuildRequest {
+        context: Arc::new(context),
+        tree: bed.project.as_str(),
+        dockerfile: "Dockerfile",
+        names: &[],
+        args: &BTreeMap::new(),
+        target: None,
+        platform: None,
+        labels: &bed.labels("image"),
+        secrets: &BTreeMap::new(),
+        login: None,
+        cgroup_parent: Some(parent),
+        has_network: false,
+        timeout: LIMIT,
+    };
+    let built = bed.docker.build_with(builder, request, &bed.out()).await;
+    let output = bed.output();
+    built.unwrap_or_else(|error| panic!("{error}\n{output}"));
+    (bed, output)
+}
+
+#[tokio::test]
+async fn a_build_runs_below_the_cgroup_it_is_given_where_the_builder_knows_of_it() {
+    for builder in [Builder::Classic, Builder::BuildKit] {
+        let (bed, seen) = cgroups_below("homeport_it", builder).await;
+        let version = bed.docker.engine().await.unwrap().version;
+        let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+        let is_known = builder == Builder::Classic || major >= 23;
+        // The first half of the answer: an engine that does not know of it builds all the same.
+        assert!(seen.contains(":/"), "{seen}");
+        assert_eq!(seen.contains("/homeport_it/"), is_known, "{builder:?} of {version}:\n{seen}");
+    }
+}
