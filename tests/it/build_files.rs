@@ -211,7 +211,8 @@ async fn a_second_build_is_sent_only_what_has_changed() {
     let second = Watched::of(&bed).await;
     let told = build(&bed, Builder::BuildKit, Arc::clone(&second) as Arc<dyn BuildContext>).await.unwrap();
     assert_eq!(marked(&told), ["=Dockerfile busybox changed same after!"]);
-    assert_eq!(second.read(), ["changed"]);
+    // Later engines read the Dockerfile itself anew.
+    assert_eq!(second.read().iter().filter(|path| *path != "Dockerfile").collect::<Vec<_>>(), ["changed"]);
 }
 
 #[tokio::test]
