@@ -92,11 +92,10 @@ impl Canaries {
         for lineage in &seen.in_environments {
             // A process may have ended between the looks at it.
             let is_over = lineage.iter().any(String::is_empty);
-            // A fetch that fails or is killed may end an instant before its helper, which then has no ancestor; git
-            // starts that by either name.
-            let is_of_fetch = |line: &String| {
-                [" fetch ", "/git remote-http", "/git-remote-http"].iter().any(|word| line.contains(word))
-            };
+            // A fetch that fails or is killed may end an instant before its helpers, which then have no ancestor; git
+            // starts one of them by either name.
+            let helpers = [" fetch ", "/git remote-http", "/git-remote-http", "git index-pack "];
+            let is_of_fetch = |line: &String| helpers.iter().any(|word| line.contains(word));
             let is_fetch = lineage.iter().any(|line| line.contains("git") && is_of_fetch(line));
             assert!(is_over || is_fetch, "a process beside the fetch has a secret: {lineage:?}");
         }
