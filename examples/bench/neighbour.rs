@@ -1,6 +1,11 @@
 //! How long a service's answers take while every core is busy with a test or a build of homeport's, beside the same
 //! by plain `docker run` and `docker build`, and beside a machine that has nothing else to do.
+//!
+//! Where the engine's BuildKit takes a cgroup for builds (Docker 23 and later), they are given one that is idle, as
+//! `homeport_build.slice` is on a machine that has it.
 
+use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -27,12 +32,17 @@ pub struct Neighbour {
     docker_run: Figures,
     build: Figures,
     docker_build: Figures,
+    has_cgroup: bool,
 }
 
 /// Asks a deployed service for so long in each state of the machine.
 pub async fn measure(world: &World, each: Duration) -> Neighbour {
     world.agent.unset("/email");
     let docker = DockerClient::find(world).await;
+    let cgroup = IdleCgroup::make(world).await;
+    if let Some(cgroup) = &cgroup {
+        world.agent.set("/docker/build_cgroup", json!(cgroup.name));
+    }
     world.repo.commit_page(PAGE).await;
     world.agent.once().await.expect_success();
     let visitor = Visitor::send(world.port());
@@ -67,7 +77,39 @@ pub async fn measure(world: &World, each: Duration) -> Neighbour {
     let tag = format!("{}-busy:1", world.prefix());
     docker.run(&["build", "--no-cache", "--tag", &tag, context.to_str().expect("a path in UTF-8")]).await;
     let docker_build = Figures::of(visitor.took(began, Instant::now()));
-    Neighbour { idle, test, docker_run, build, docker_build }
+    Neighbour { idle, test, docker_run, build, docker_build, has_cgroup: cgroup.is_some() }
+}
+
+/// A cgroup at the top that has only what nobody else wants of the processors.
+struct IdleCgroup {
+    name: String,
+    folder: PathBuf,
+}
+
+impl IdleCgroup {
+    async fn make(world: &World) -> Option<Self> {
+        let version = world.engine.docker(&["version", "--format", "{{.Server.Version}}"]).await.ok()?;
+        let major: u32 = version.split('.').next()?.trim().parse().ok()?;
+        if major < 23 {
+            return None;
+        }
+        // Of the first version of cgroups, or the second.
+        let top =
+            ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new).into_iter().find(|top| top.is_dir())?;
+        let name = format!("{}_build", world.prefix().replace('-', "_"));
+        let folder = top.join(&name);
+        std::fs::create_dir(&folder).ok()?;
+        let made = Self { name, folder };
+        std::fs::write(made.folder.join("cpu.idle"), "1").is_ok().then_some(made)
+    }
+}
+
+impl Drop for IdleCgroup {
+    fn drop(&mut self) {
+        // The engine's own folder in it goes first; a cgroup's files go with it.
+        std::fs::remove_dir(self.folder.join("buildkit")).ok();
+        std::fs::remove_dir(&self.folder).ok();
+    }
 }
 
 /// Twice as many as there are cores, for so long.
@@ -87,10 +129,15 @@ impl Neighbour {
     pub fn report(&self, table: &mut Table) {
         let figure = |figures: &Figures| format!("{:.1} ms (median {:.1})", figures.p99(), figures.median());
         let ratio = |figures: &Figures| figures.p99() / self.idle.p99();
+        let build = if self.has_cgroup {
+            "a build that keeps every core busy, in an idle cgroup"
+        } else {
+            "a build that keeps every core busy"
+        };
         table.add(Row::of("p99 of a service's answers on an idle machine", figure(&self.idle)));
         for (what, by_homeport, plain) in [
             ("a test that keeps every core busy", &self.test, &self.docker_run),
-            ("a build that keeps every core busy", &self.build, &self.docker_build),
+            (build, &self.build, &self.docker_build),
         ] {
             table.add(Row::of(format!("p99 during {what}, by homeport"), figure(by_homeport)));
             table.add(Row::of("the same by plain docker", figure(plain)));
