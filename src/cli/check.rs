@@ -140,7 +140,7 @@ async fn ask_docker(settings: &Settings) -> anyhow::Result<String> {
             engine.api_version
         );
     }
-    settings.build_cgroup.parent(&engine.cgroup_driver).map_err(anyhow::Error::msg)?;
+    settings.build_cgroup.parent(&engine.cgroup_driver, engine.buildkit).map_err(anyhow::Error::msg)?;
     Ok(format!("engine {}, API {}, {}/{}", engine.version, engine.api_version, engine.os, engine.goarch))
 }
 

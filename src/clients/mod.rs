@@ -147,7 +147,8 @@ impl Clients {
     /// Docker does not answer, or would refuse it.
     pub async fn build_cgroup(&self) -> anyhow::Result<Option<String>> {
         let engine = self.docker.engine().await?;
-        let parent = self.build_cgroup.parent(&engine.cgroup_driver).map_err(anyhow::Error::msg)?;
+        let parent =
+            self.build_cgroup.parent(&engine.cgroup_driver, engine.buildkit).map_err(anyhow::Error::msg)?;
         Ok(parent.map(str::to_owned))
     }
 

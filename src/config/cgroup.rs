@@ -25,13 +25,14 @@ pub enum BuildCgroup {
 }
 
 impl BuildCgroup {
-    /// The parent cgroup of builds on an engine with this `CgroupDriver`; `None` for the engine's own choice.
+    /// The parent cgroup of builds on an engine with this `CgroupDriver`; `None` for the engine's own choice, as where
+    /// nothing was said and it has no BuildKit: then it is Podman, which takes the name for a path.
     ///
     /// # Errors
     /// The engine would refuse it, with the way out.
-    pub fn parent(&self, driver: &str) -> Result<Option<&str>, String> {
+    pub fn parent(&self, driver: &str, has_buildkit: bool) -> Result<Option<&str>, String> {
         match (self, driver) {
-            (Self::Usual, SYSTEMD) => Ok(Some(SLICE)),
+            (Self::Usual, SYSTEMD) if has_buildkit => Ok(Some(SLICE)),
             (Self::Usual, _) | (Self::Unchanged, _) => Ok(None),
             (Self::Below(name), SYSTEMD) if !name.ends_with(".slice") => Err(format!(
                 "`docker.build_cgroup` is `{name}`, but systemd keeps this engine's cgroups and wants a slice: write \
@@ -89,9 +90,10 @@ mod tests {
             (named("builds"), "cgroupfs", Ok(Some("builds"))),
             (named("/some-where/builds"), "cgroupfs", Ok(Some("/some-where/builds"))),
         ] {
-            assert_eq!(written.parent(driver), expected, "{written:?} on {driver}");
+            assert_eq!(written.parent(driver, true), expected, "{written:?} on {driver}");
         }
-        let refusal = named("builds").parent("systemd").unwrap_err();
+        assert_eq!(BuildCgroup::Usual.parent("systemd", false), Ok(None));
+        let refusal = named("builds").parent("systemd", true).unwrap_err();
         assert!(refusal.contains("wants a slice: write a name such as `homeport_build.slice`"), "{refusal}");
     }
 }
