@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::Component;
 use std::path::Path;
 use std::path::PathBuf;
@@ -28,17 +29,12 @@ impl Part {
         let mut links = 0;
         while let Some(path) = waiting.pop() {
             let (reached, beyond) = follow(root, &path);
-            if reached.as_os_str().is_empty() {
+            links += beyond.len();
+            if reached.as_os_str().is_empty() || links > MOST_LINKS {
                 return Self::WHOLE;
             }
             found.insert(reached);
-            if let Some(beyond) = beyond {
-                links += 1;
-                waiting.push(beyond);
-            }
-            if links > MOST_LINKS {
-                return Self::WHOLE;
-            }
+            waiting.extend(beyond);
         }
         Self(Some(found))
     }
@@ -57,23 +53,34 @@ impl Part {
     }
 }
 
-/// Goes down a path as far as it is plain. Gives what was reached, and where it goes on if that is a link. At a pattern
-/// it stops: whatever it means is below.
-fn follow(root: &Path, path: &Path) -> (PathBuf, Option<PathBuf>) {
+/// Goes down a path as far as it is plain and leads somewhere. Gives what was reached, and where it goes on from there:
+/// where a link leads, or, of a pattern, all links beside each other that it may mean. Whatever else it means is below.
+fn follow(root: &Path, path: &Path) -> (PathBuf, Vec<PathBuf>) {
     let mut reached = PathBuf::new();
     let mut parts = path.components();
     while let Some(part) = parts.next() {
         if is_pattern(part) {
-            break;
+            let beyond =
+                targets_in(root, &reached).map(|target| inside(&reached.join(target).join(parts.as_path())));
+            return (reached.clone(), beyond.collect());
         }
+        let above = reached.clone();
         reached.push(part);
-        if let Ok(target) = fs::read_link(root.join(&reached)) {
-            let folder = reached.parent().unwrap_or(Path::new(""));
-            let beyond = inside(&folder.join(target).join(parts.as_path()));
-            return (reached, Some(beyond));
+        match fs::read_link(root.join(&reached)) {
+            Ok(target) => return (reached, vec![inside(&above.join(target).join(parts.as_path()))]),
+            // What is there and no link.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            // Nothing is there, nor below it.
+            Err(_) => break,
         }
     }
-    (reached, None)
+    (reached, Vec::new())
+}
+
+/// Where the links lead that lie in a folder.
+fn targets_in(root: &Path, folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(root.join(folder)).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| fs::read_link(entry.path()).ok())
 }
 
 fn is_pattern(part: Component<'_>) -> bool {
@@ -110,7 +117,7 @@ mod tests {
     fn given(tree: &Path, paths: &[&str]) -> Vec<&'static str> {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
         let part = Part::of(tree, &paths);
-        let all = ["app", "app/a.py", "app.py", "docs", "docs/deep/x", "link", "loop", "up"];
+        let all = ["app", "app/a.py", "app.py", "docs", "docs/deep/x", "link", "loop", "one/l", "up"];
         all.into_iter().filter(|path| part.has(Path::new(path))).collect()
     }
 
@@ -119,9 +126,15 @@ mod tests {
         let tree = tempfile::tempdir().unwrap();
         fs::create_dir_all(tree.path().join("docs/deep")).unwrap();
         fs::create_dir(tree.path().join("app")).unwrap();
-        for (link, target) in
-            [("link", "docs"), ("loop", "loop"), ("up", "../../app"), ("docs/abs", "/app.py")]
-        {
+        fs::create_dir(tree.path().join("one")).unwrap();
+        fs::write(tree.path().join("app/a.py"), "").unwrap();
+        for (link, target) in [
+            ("link", "docs"),
+            ("loop", "loop"),
+            ("up", "../../app"),
+            ("docs/abs", "/app.py"),
+            ("one/l", "../app.py"),
+        ] {
             symlink(target, tree.path().join(link)).unwrap();
         }
         for (paths, expected) in [
@@ -134,7 +147,9 @@ mod tests {
             (&["up"], &["app", "app/a.py", "up"]),
             (&["docs/abs"], &["app.py"]),
             (&["app/*.py"], &["app", "app/a.py"]),
-            (&["app", "docs/[d]eep/x"], &["app", "app/a.py", "docs", "docs/deep/x"]),
+            (&["app", "docs/[d]eep/x"], &["app", "app/a.py", "app.py", "docs", "docs/deep/x"]),
+            (&["one/*"], &["app.py", "one/l"]),
+            (&["app/a.py/x"], &[]),
         ] {
             assert_eq!(given(tree.path(), paths), expected, "{paths:?}");
         }
@@ -153,8 +168,16 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_goes_on_where_nothing_is_takes_no_time() {
+        let tree = tempfile::tempdir().unwrap();
+        let part = Part::of(tree.path(), &["a/".repeat(4_000_000)]);
+        assert!(part.touches(Path::new("a")) && !part.touches(Path::new("b")));
+    }
+
+    #[test]
     fn the_way_to_a_part_is_touched_and_what_only_begins_like_it_is_not() {
         let tree = tempfile::tempdir().unwrap();
+        fs::create_dir_all(tree.path().join("a/b")).unwrap();
         let part = Part::of(tree.path(), &["a/b/c".to_owned(), "ab".to_owned()]);
         for (path, touched) in
             [("a", true), ("a/b", true), ("a/b/c/d", true), ("a/c", false), ("ab", true), ("b", false)]
