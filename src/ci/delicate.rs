@@ -3,6 +3,7 @@
 //! Takes the path of a file and how it begins, gives what it seems to be. Whether the Dockerfile copies it is not
 //! known, so this is for a warning and never for a refusal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -71,14 +72,14 @@ fn is_private_key(beginning: &[u8]) -> bool {
     first.starts_with("-----BEGIN ") && first.contains("PRIVATE KEY-----")
 }
 
-/// What was found while a context was read. Clones share it.
+/// What was found while a context was read, however often. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Findings(Arc<Mutex<Vec<(String, Delicate)>>>);
+pub struct Findings(Arc<Mutex<BTreeMap<String, Delicate>>>);
 
 impl Findings {
     pub(super) fn look_at(&self, path: &str, beginning: &[u8]) {
         if let Some(delicate) = Delicate::seen_in(path, beginning) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), delicate));
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), delicate);
         }
     }
 
@@ -132,7 +133,7 @@ mod tests {
     fn many_are_one_line() {
         let findings = Findings::default();
         assert_eq!(findings.warning(), None);
-        for n in 0..7 {
+        for n in (0..7).chain(0..7) {
             findings.look_at(&format!("{n}/.env"), b"");
         }
         let warning = findings.warning().unwrap();
