@@ -16,6 +16,7 @@ use crate::clients::docker::Selection;
 use crate::clients::docker::TarStream;
 use crate::clients::docker::Visitor;
 use crate::clients::docker::nobody_listens;
+use crate::clients::docker::read_on_a_thread;
 
 /// What a chunk of the stream holds, or a little more. Two of them wait at most.
 const CHUNK: usize = 64 * 1024;
@@ -23,13 +24,18 @@ const CHUNK: usize = 64 * 1024;
 /// Starts reading.
 pub(super) fn tar_stream(context: impl BuildContext + 'static) -> TarStream {
     let (sender, receiver) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || {
-        let mut chunks = Chunks { sender, pending: BytesMut::new() };
+    let mut chunks = Chunks { sender: sender.clone(), pending: BytesMut::new() };
+    let started = read_on_a_thread(move || {
         if let Err(error) = write_tar(&context, &mut chunks) {
             // If the receiver is gone nobody wants to know.
             drop(chunks.sender.blocking_send(Err(error)));
         }
     });
+    if let Err(error) = started {
+        // The stream is empty yet, so there is room.
+        drop(sender.try_send(Err(error)));
+    }
+    drop(sender);
     let chunks = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|chunk| (chunk, receiver))
     });

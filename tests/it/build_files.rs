@@ -28,6 +28,8 @@ use homeport::clients::docker::TarStream;
 use homeport::clients::docker::Visitor;
 use homeport::clients::docker::nobody_listens;
 use homeport::model::Blame;
+use secrecy::SecretString;
+use tokio::sync::Notify;
 
 use crate::docker_bed::Bed;
 use crate::docker_bed::LIMIT;
@@ -77,24 +79,31 @@ fn run(script: &str) -> String {
     format!("RUN [\"/busybox\", \"sh\", \"-c\", \"{script}\"]\n")
 }
 
-/// Builds from the context, and gives what the build wrote.
-async fn build(bed: &Bed, builder: Builder, context: Arc<dyn BuildContext>) -> Result<String, BuildError> {
-    let told = bed.output().len();
-    let request = BuildRequest {
+fn request(bed: &Bed, context: Arc<dyn BuildContext>) -> BuildRequest<'_> {
+    static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+    static NO_SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
+    BuildRequest {
         context,
         tree: bed.project.as_str(),
         dockerfile: "Dockerfile",
         names: &[],
-        args: &BTreeMap::new(),
+        args: &NOTHING,
         target: None,
         platform: None,
-        labels: &bed.labels("image"),
-        secrets: &BTreeMap::new(),
+        labels: &NOTHING,
+        secrets: &NO_SECRETS,
         login: None,
         cgroup_parent: None,
         has_network: true,
         timeout: LIMIT,
-    };
+    }
+}
+
+/// Builds from the context, and gives what the build wrote.
+async fn build(bed: &Bed, builder: Builder, context: Arc<dyn BuildContext>) -> Result<String, BuildError> {
+    let told = bed.output().len();
+    let labels = bed.labels("image");
+    let request = BuildRequest { labels: &labels, ..request(bed, context) };
     bed.docker.build_with(builder, request, &bed.out()).await?;
     Ok(bed.output().split_off(told))
 }
@@ -108,6 +117,10 @@ fn marked(output: &str) -> Vec<&str> {
 async fn both_builders_get_the_same_files_with_the_same_facts() {
     let bed = Bed::new();
     let tree = bed.files().join("tree");
+    // Engines from Docker 28 on take only names in UTF-8.
+    let version = bed.docker.engine().await.unwrap().version;
+    let is_early = version.split('.').next().unwrap().parse::<u32>().unwrap() < 28;
+    let odd: &[u8] = if is_early { b"latin-\xfc" } else { b"latin" };
     let long = format!("{}/{}", "d".repeat(150), "f".repeat(200));
     for (name, content) in [
         (OsStr::new("large"), vec![7; 3_000_001]),
@@ -116,7 +129,7 @@ async fn both_builders_get_the_same_files_with_the_same_facts() {
         (OsStr::new(&long), b"deep".to_vec()),
         (OsStr::new("d.x/a"), bed.project.as_str().as_bytes().to_vec()),
         (OsStr::new("a-first/\u{fc}ml\u{e4}ut"), b"u".to_vec()),
-        (OsStr::from_bytes(b"latin-\xfc"), b"not UTF-8".to_vec()),
+        (OsStr::from_bytes(odd), b"in Latin-1, perhaps".to_vec()),
         (OsStr::new("run.sh"), b"#!/bin/sh\n".to_vec()),
         (OsStr::new("left/out"), b"ignored".to_vec()),
         (OsStr::new("left/in"), b"but this".to_vec()),
@@ -184,6 +197,20 @@ async fn only_what_the_dockerfile_copies_is_read() {
         ["Dockerfile", "data/large"],
         "the engine still has the busybox of the last build"
     );
+}
+
+#[tokio::test]
+async fn a_pattern_that_means_a_link_gets_what_the_link_leads_to() {
+    let bed = Bed::new();
+    for path in ["app", "shared"] {
+        fs::create_dir_all(bed.files().join(path)).unwrap();
+    }
+    fs::write(bed.files().join("shared/a.txt"), "shared").unwrap();
+    symlink("../shared/a.txt", bed.files().join("app/a.txt")).unwrap();
+    write_dockerfile(&bed, &format!("COPY app/*.txt /x/\n{}", run("echo =$(/busybox cat /x/a.txt)")));
+    let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
+    let told = build(&bed, Builder::BuildKit, Arc::new(context)).await.unwrap();
+    assert_eq!(marked(&told), ["=shared"]);
 }
 
 #[tokio::test]
@@ -324,8 +351,12 @@ async fn a_file_that_cannot_be_read_is_named() {
     }
 }
 
-/// A tree without end.
-struct Endless;
+/// A tree without end, or with one file that has none.
+#[derive(Default)]
+struct Endless {
+    is_one_file: bool,
+    began: Notify,
+}
 
 impl BuildContext for Endless {
     fn tar(&self) -> TarStream {
@@ -333,6 +364,10 @@ impl BuildContext for Endless {
     }
 
     fn walk(&self, _: &Selection, visitor: &mut dyn Visitor) -> io::Result<()> {
+        if self.is_one_file {
+            return visitor.visit(entry("Dockerfile", u64::MAX / 2));
+        }
+        self.began.notify_one();
         for number in 0_u64.. {
             if !visitor.is_heard() {
                 return Err(nobody_listens());
@@ -343,16 +378,22 @@ impl BuildContext for Endless {
     }
 
     fn open(&self, _: &Path, _: u64) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(io::empty()))
+        self.began.notify_one();
+        if self.is_one_file { Ok(Box::new(io::repeat(b'#'))) } else { Ok(Box::new(io::empty())) }
     }
 }
 
 #[tokio::test]
 async fn a_build_that_is_given_up_ends_the_reading() {
-    let bed = Bed::new();
-    let context = Arc::new(Endless);
-    let building = build(&bed, Builder::BuildKit, Arc::clone(&context) as Arc<dyn BuildContext>);
-    let ended = tokio::time::timeout(Duration::from_secs(1), building).await;
-    assert!(ended.is_err(), "{ended:?}");
-    eventually("nobody reads the tree any more", async || Arc::strong_count(&context) == 1).await;
+    for is_one_file in [false, true] {
+        let bed = Bed::new();
+        let context = Arc::new(Endless { is_one_file, ..Endless::default() });
+        tokio::select! {
+            ended = build(&bed, Builder::BuildKit, Arc::clone(&context) as Arc<dyn BuildContext>) => {
+                panic!("{ended:?}")
+            }
+            () = context.began.notified() => {}
+        }
+        eventually("nobody reads the tree any more", async || Arc::strong_count(&context) == 1).await;
+    }
 }

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::errors::Error as Bollard;
+use bollard::moby::buildkit::v1::SolveRequest;
 use futures_util::TryStreamExt;
 use secrecy::SecretString;
 
@@ -32,8 +33,10 @@ use crate::clients::docker::build_control::solve_request;
 use crate::clients::docker::build_session::Offer;
 use crate::clients::docker::error::Attempt;
 use crate::clients::docker::fault::Fault;
+use crate::clients::docker::fault::advice;
 use crate::clients::docker::fault::fault;
 use crate::clients::docker::fault::missing_secret;
+use crate::clients::docker::file_sync::Files;
 use crate::clients::docker::progress::BuildProgress;
 use crate::config::settings::Login;
 use crate::fault_point::Effect;
@@ -96,6 +99,10 @@ impl Docker {
 
     /// Builds an image with a builder of the caller's choice.
     ///
+    /// After a power cut an engine may count on layers that it no longer has, and fail every build that could take
+    /// something from its cache, from then on. Nothing in that cache is worth that: it is emptied, and the build made
+    /// once more.
+    ///
     /// # Errors
     /// See [`BuildError`].
     pub async fn build_with(
@@ -104,33 +111,41 @@ impl Docker {
         request: BuildRequest<'_>,
         out: Output<'_>,
     ) -> Result<String, BuildError> {
-        let limit = request.timeout;
-        let building = Box::pin(self.run_build(builder, request, out));
-        tokio::time::timeout(limit, building).await.unwrap_or(Err(BuildError::TooLong(limit)))
-    }
-
-    /// After a power cut an engine may count on layers that it no longer has, and fail every build that could take
-    /// something from its cache, from then on. Nothing in that cache is worth that.
-    async fn run_build(
-        &self,
-        builder: Builder,
-        request: BuildRequest<'_>,
-        out: Output<'_>,
-    ) -> Result<String, BuildError> {
-        let building = Box::pin(self.build_once(builder, request.clone(), false, out)).await;
-        let Err(BuildError::DamagedCache(message)) = building else { return building };
+        let built = self.build_in_time(builder, &request, false, out).await;
+        let Err(BuildError::DamagedCache(message)) = built else { return built };
         let notice = format!(
             "homeport: the engine's build cache is damaged ({message}): emptying it, building again\n"
         );
         out(notice.as_bytes());
-        self.trim_build_cache(0).await?;
-        self.build_once(builder, request, true, out).await
+        if let Err(error) = self.trim_build_cache(0).await {
+            return Err(BuildError::DamagedCache(format!("{message}; and to empty it failed: {error}")));
+        }
+        match self.build_in_time(builder, &request, true, out).await {
+            // The commit cannot help it that nothing of it was there already.
+            Err(BuildError::TooLong(limit)) => Err(BuildError::World(format!(
+                "without anything in the engine's build cache it takes longer than {limit:?}; `image.timeout` allows \
+                 more"
+            ))),
+            built => built,
+        }
+    }
+
+    async fn build_in_time(
+        &self,
+        builder: Builder,
+        request: &BuildRequest<'_>,
+        is_without_cache: bool,
+        out: Output<'_>,
+    ) -> Result<String, BuildError> {
+        let limit = request.timeout;
+        let building = Box::pin(self.build_once(builder, request, is_without_cache, out));
+        tokio::time::timeout(limit, building).await.unwrap_or(Err(BuildError::TooLong(limit)))
     }
 
     async fn build_once(
         &self,
         builder: Builder,
-        request: BuildRequest<'_>,
+        request: &BuildRequest<'_>,
         is_without_cache: bool,
         out: Output<'_>,
     ) -> Result<String, BuildError> {
@@ -144,19 +159,12 @@ impl Docker {
         let mut progress = BuildProgress::new(out);
         let id = match builder {
             Builder::BuildKit => {
-                let request = Box::pin(self.build_in_session(
-                    &effect,
-                    &attempt,
-                    &request,
-                    is_without_cache,
-                    &unread,
-                    &mut progress,
-                ));
-                request.await?
+                let solve = solve_request(request, is_without_cache);
+                self.build_in_session(&effect, &attempt, request, solve, &unread, &mut progress).await?
             }
             Builder::Classic => {
-                let options = classic_options(&request, is_without_cache);
-                self.build_classic(&effect, &attempt, &request, options, &unread, &mut progress).await?
+                let options = classic_options(request, is_without_cache);
+                self.build_classic(&effect, &attempt, request, options, &unread, &mut progress).await?
             }
         };
         effect.end();
@@ -171,14 +179,14 @@ impl Docker {
         effect: &Effect,
         attempt: &Attempt<'_>,
         request: &BuildRequest<'_>,
-        is_without_cache: bool,
+        mut solve: SolveRequest,
         unread: &Unread,
         progress: &mut BuildProgress<'_>,
     ) -> Result<Option<String>, BuildError> {
         let id = session_id();
         let mut session = self.open_session(effect, &id, request.tree, offer(request, unread)).await?;
         let control = self.open_control(effect, attempt).await?;
-        let solve = solve_request(request, is_without_cache, &id);
+        (solve.r#ref, solve.session) = (id.clone(), id);
         let solving = Box::pin(control.solve(solve, |message| progress.take_buildkit(message)));
         let built = session.beside(solving).await;
         built.map_err(|error| {
@@ -213,8 +221,7 @@ fn offer(request: &BuildRequest<'_>, unread: &Unread) -> Offer {
     Offer {
         secrets: request.secrets.clone(),
         login: request.login.map(|(registry, login)| (registry.to_owned(), login.clone())),
-        context: Arc::clone(&request.context),
-        unread: unread.clone(),
+        files: Files::of(Arc::clone(&request.context), unread.clone()),
     }
 }
 
@@ -237,7 +244,7 @@ pub(super) fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildPro
         return BuildError::NoSecret { id: id.to_owned(), message };
     }
     match fault(&message, progress.tail()) {
-        Fault::Dockerfile => BuildError::Dockerfile(message),
+        Fault::Dockerfile => BuildError::Dockerfile(format!("{message}{}", advice(&message))),
         Fault::World => BuildError::World(message),
         Fault::Cache => BuildError::DamagedCache(message),
     }

@@ -7,9 +7,13 @@ use std::io;
 use std::io::Read;
 use std::path::Path;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use crate::clients::docker::TarStream;
+
+/// In bytes, of which those that are not needed cost nothing.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// A folder that an image is built from.
 pub trait BuildContext: Send + Sync {
@@ -75,6 +79,15 @@ pub struct Selection {
     /// Whether the Dockerfile and the ignore file are left out too where the ignore file names them: the builder wants
     /// them for itself, and the image does not get them.
     pub is_for_image: bool,
+}
+
+/// Reads on a thread of its own: the runtime's few are for what a stranger's tree cannot hold up, and a runtime that ends
+/// does not wait for this one. It has the room for a tree that is as deep as paths may be long.
+///
+/// # Errors
+/// The machine has no room for another thread.
+pub fn read_on_a_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("files".to_owned()).stack_size(STACK).spawn(work).map(drop)
 }
 
 /// Ends a walk whose visitor is no longer heard.

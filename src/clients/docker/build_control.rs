@@ -100,14 +100,16 @@ async fn run(
 /// BuildKit's own words, or what became of the connection.
 fn failure(status: Status) -> Bollard {
     let is_transport = std::error::Error::source(&status).is_some();
-    if is_transport || status.code() == Code::Unimplemented {
+    // An engine without BuildKit's interface; what a builder named by a `# syntax` line lacks is that line's fault.
+    let is_unknown = status.code() == Code::Unimplemented && status.message().starts_with("unknown ");
+    if is_transport || is_unknown {
         return Bollard::IOError { err: std::io::Error::other(status) };
     }
     Bollard::DockerStreamError { error: status.message().to_owned() }
 }
 
-/// What BuildKit is to do, with the files that the session `id` has.
-pub(super) fn solve_request(request: &BuildRequest<'_>, is_without_cache: bool, id: &str) -> SolveRequest {
+/// What BuildKit is to do; the session that has the files is still to be named.
+pub(super) fn solve_request(request: &BuildRequest<'_>, is_without_cache: bool) -> SolveRequest {
     let mut attributes = HashMap::from([("filename".to_owned(), request.dockerfile.to_owned())]);
     let mut set = |key: &str, value: &str| attributes.insert(key.to_owned(), value.to_owned());
     for (name, value) in request.args {
@@ -132,8 +134,6 @@ pub(super) fn solve_request(request: &BuildRequest<'_>, is_without_cache: bool, 
         set("force-network-mode", "none");
     }
     SolveRequest {
-        r#ref: id.to_owned(),
-        session: id.to_owned(),
         frontend: "dockerfile.v0".to_owned(),
         frontend_attrs: attributes,
         // Into the engine's own images; the name of this field is known to every BuildKit.

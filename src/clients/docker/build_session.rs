@@ -50,13 +50,12 @@ use tonic::Response;
 use tonic::Status;
 use tonic::codegen::Service;
 
-use crate::clients::docker::BuildContext;
 use crate::clients::docker::BuildError;
 use crate::clients::docker::Docker;
 use crate::clients::docker::DockerError;
-use crate::clients::docker::build::Unread;
 use crate::clients::docker::error::chain;
 use crate::clients::docker::file_sync;
+use crate::clients::docker::file_sync::Files;
 use crate::clients::docker::h2c::upgraded;
 use crate::clients::docker::within;
 use crate::config::settings::Login;
@@ -78,7 +77,7 @@ const LONGEST_HEADERS: u32 = 8 * 1024 * 1024;
 /// The most bytes of one stream that wait to be read. The engine asks for hundreds of thousands of files in messages of
 /// ten bytes each; h2 takes it for an attack where very many of those wait, and closes the connection.
 const STREAM_WINDOW: u32 = 8 * 1024;
-/// The most questions at once. A builder that a stranger's `# syntax` line names can ask too, and each costs a thread.
+/// The most questions at once, since a builder that a stranger's `# syntax` line names can ask, too.
 const MOST_STREAMS: u32 = 16;
 
 /// What the engine may ask for during one build.
@@ -88,9 +87,7 @@ pub(super) struct Offer {
     /// That of one registry.
     pub(super) login: Option<(String, Login)>,
     /// The files.
-    pub(super) context: Arc<dyn BuildContext>,
-    /// Where it is left why they could not be read.
-    pub(super) unread: Unread,
+    pub(super) files: Files,
 }
 
 impl Offer {
@@ -170,8 +167,8 @@ async fn serve(connection: Upgraded, offer: Offer) -> String {
             secrets_server::SERVICE_NAME => secrets.clone().call(request),
             auth_server::SERVICE_NAME => logins.clone().call(request),
             file_sync::SERVICE_NAME => {
-                let (context, unread) = (Arc::clone(&offer.context), offer.unread.clone());
-                Box::pin(async { Ok(file_sync::answer(context, unread, request).await) })
+                let files = offer.files.clone();
+                Box::pin(async { Ok(files.answer(request).await) })
             }
             // Which says of whatever it does not know that it is not implemented.
             _ => health.clone().call(request),

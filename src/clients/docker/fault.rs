@@ -53,15 +53,6 @@ const IN_A_COMMAND: &[&str] = &[
     "toomanyrequests",
 ];
 
-/// What it sounds like when the engine's own store has lost something that its build cache counts on. Power cuts do it,
-/// and engines up to 20.10 by themselves (moby/moby issue 41595).
-const OF_A_DAMAGED_CACHE: &[&[&str]] = &[
-    &["layer does not exist"],
-    &["/overlay2/", "no such file or directory"],
-    &["snapshot", "does not exist"],
-    &["missing parent", "bucket"],
-];
-
 /// Whose fault a failed build is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -99,8 +90,41 @@ pub(super) fn fault<'a>(message: &str, tail: impl Iterator<Item = &'a str>) -> F
     if says(&message, OF_THE_WORLD) {
         return Fault::World;
     }
-    let is_damaged = OF_A_DAMAGED_CACHE.iter().any(|words| words.iter().all(|word| message.contains(word)));
-    if is_damaged { Fault::Cache } else { Fault::Dockerfile }
+    if is_damage(&message) { Fault::Cache } else { Fault::Dockerfile }
+}
+
+/// Whether the engine's own store has lost something that its build cache counts on. Power cuts do it, and engines up to
+/// 20.10 by themselves (moby/moby issue 41595). It costs the whole cache, so nothing that a commit can make the builder
+/// say may pass for it: names and paths of a Dockerfile come back in these messages.
+fn is_damage(message: &str) -> bool {
+    let unquoted: String = message.split('"').step_by(2).collect();
+    let lost_layer = unquoted.trim_end().ends_with("layer does not exist");
+    let lost_snapshot = unquoted
+        .split("snapshot ")
+        .skip(1)
+        .any(|rest| rest.split_once(' ').is_some_and(|(_, after)| after.starts_with("does not exist")));
+    lost_layer || lost_snapshot || lost_folder(&unquoted)
+}
+
+/// Whether a folder of a layer is missing, or what the engine itself keeps in it: `…/overlay2/ID/diff`. A path that goes
+/// on below that is of a file that the Dockerfile names.
+fn lost_folder(message: &str) -> bool {
+    let Some((path, _)) = message.rsplit_once(": no such file or directory") else { return false };
+    let path = path.rsplit(' ').next().unwrap_or_default();
+    let mut parts = path.rsplit('/');
+    let last = parts.next().unwrap_or_default();
+    let id = if matches!(last, "diff" | "committed" | "link" | "lower") { parts.next() } else { Some(last) };
+    let is_id = |id: &str| id.len() >= 20 && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    id.is_some_and(is_id) && parts.next() == Some("overlay2") && !path.contains("/buildkit-mount")
+}
+
+/// What to add to a message that does not say what to do.
+pub(super) fn advice(message: &str) -> &'static str {
+    if message.to_ascii_lowercase().contains("invalid utf-8") {
+        "; the name of a file is not UTF-8, which this engine does not take: rename it, or name it in .dockerignore"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
@@ -150,26 +174,41 @@ mod tests {
 
     #[test]
     fn a_store_that_lost_what_the_cache_counts_on_is_told_apart() {
-        for (message, expected) in [
-            ("layer does not exist", Fault::Cache),
-            (
-                "failed to read dockerfile: stat /var/lib/docker/overlay2/ywn3: no such file or directory",
-                Fault::Cache,
-            ),
-            (
-                "failed to prepare on89: open /mnt/overlay2/n8p/committed: no such file or directory",
-                Fault::Cache,
-            ),
-            ("parent snapshot sha256:ab does not exist: not found", Fault::Cache),
-            ("open /var/lib/docker/overlay2/n8p: no space left on device", Fault::World),
-            ("failed to compute cache key: \"/overlay2/x\" not found: not found", Fault::Dockerfile),
-            (
-                "process \"echo layer does not exist\" did not complete successfully: exit code: 1",
-                Fault::Dockerfile,
-            ),
+        for message in [
+            "layer does not exist",
+            "failed to export image: failed to get layer sha256:ab: layer does not exist",
+            "failed to read dockerfile: stat /var/lib/docker/overlay2/ywn3o3gejpeifoz0wdrpgt85a: no such file or directory",
+            "failed to walk: resolve : lstat /d/overlay2/yo1ip99urxttbd3fdrhzw797z/diff: no such file or directory",
+            "failed to prepare on8: open /d/overlay2/n8phuqf3gnbpo7pqg203d1yw3/committed: no such file or directory",
+            "parent snapshot sha256:ab does not exist: not found",
         ] {
-            assert_eq!(fault(message, std::iter::empty()), expected, "{message}");
+            assert_eq!(fault(message, std::iter::empty()), Fault::Cache, "{message}");
         }
+        let full = "open /d/overlay2/n8phuqf3gnbpo7pqg203d1yw3: no space left on device";
+        assert_eq!(fault(full, std::iter::empty()), Fault::World);
+    }
+
+    #[test]
+    fn no_words_of_a_commit_pass_for_a_damaged_store() {
+        for message in [
+            "docker.io/me/base:1.0-SNAPSHOT: pull access denied, repository does not exist or may require authorization",
+            "failed to walk /d/tmp/buildkit-mount2803190374/overlay2/nope: lstat /d/tmp/buildkit-mount2803190374/overlay2/\
+             nopenopenopenopenope: no such file or directory",
+            "failed to walk: lstat /d/overlay2/n8phuqf3gnbpo7pqg203d1yw3/diff/app/overlay2/x: no such file or directory",
+            "failed to compute cache key: \"/layer does not exist\" not found: not found",
+            "failed to compute cache key: \"/snapshot x does not exist\" not found: not found",
+            "failed to compute cache key: \"/overlay2/x\" not found: not found",
+            "process \"echo layer does not exist\" did not complete successfully: exit code: 1",
+        ] {
+            assert_eq!(fault(message, std::iter::empty()), Fault::Dockerfile, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_engine_does_not_take_comes_with_the_way_out() {
+        let message = "rpc error: code = Internal desc = grpc: error unmarshalling: string field contains invalid UTF-8";
+        assert!(advice(message).contains("rename it"));
+        assert_eq!(advice("layer does not exist"), "");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! which the last is empty (`Data`), and says when it is done (`Finished`). One thread reads and answers; it ends when
 //! the engine no longer listens. However large the tree is, little more than its names is held in memory.
 //!
-//! The messages are our own, though bollard has them too: names of files are bytes, not always UTF-8.
+//! The messages are our own, though bollard has them too: names of files are bytes, not always UTF-8. Engines up to
+//! Docker 27 take them so; later ones refuse a name that is not.
 
 use std::ffi::OsStr;
 use std::future::Ready;
@@ -28,6 +29,7 @@ use percent_encoding::percent_decode_str;
 use prost::Enumeration;
 use prost::Message;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tonic::Request;
 use tonic::Response;
@@ -46,6 +48,7 @@ use crate::clients::docker::Selection;
 use crate::clients::docker::Visitor;
 use crate::clients::docker::build::Unread;
 use crate::clients::docker::build_context::nobody_listens;
+use crate::clients::docker::build_context::read_on_a_thread;
 
 /// The name of the service.
 pub(super) const SERVICE_NAME: &str = "moby.filesync.v1.FileSync";
@@ -53,6 +56,9 @@ pub(super) const SERVICE_NAME: &str = "moby.filesync.v1.FileSync";
 const FOLDERS: [&str; 2] = ["context", "dockerfile"];
 /// How much of a file one message holds; the engine's own client sends as much.
 const PIECE: usize = 32 * 1024;
+/// How many of its questions are answered at once: builds ask two. A builder that a stranger's `# syntax` line names can
+/// ask as it likes, and each answer takes a thread.
+const MOST_ANSWERS: usize = 4;
 /// How many messages wait for the engine at most.
 const QUEUE: usize = 8;
 /// A folder and a link among Go's file modes.
@@ -99,22 +105,27 @@ struct Stat {
     link: Vec<u8>,
 }
 
-/// Answers one request of the engine's. Why a file could not be read is left in `unread`.
-pub(super) async fn answer(
+/// The files of one build.
+#[derive(Clone)]
+pub(super) struct Files {
     context: Arc<dyn BuildContext>,
     unread: Unread,
-    request: HttpRequest<Incoming>,
-) -> HttpResponse<Body> {
-    let codec = ProstCodec::<Packet, Packet>::default();
-    Grpc::new(codec).streaming(DiffCopy { context, unread }, request).await
+    answers: Arc<Semaphore>,
 }
 
-struct DiffCopy {
-    context: Arc<dyn BuildContext>,
-    unread: Unread,
+impl Files {
+    /// Those of `context`. Why they could not be read is left in `unread`.
+    pub(super) fn of(context: Arc<dyn BuildContext>, unread: Unread) -> Self {
+        Self { context, unread, answers: Arc::new(Semaphore::new(MOST_ANSWERS)) }
+    }
+
+    /// Answers one request of the engine's.
+    pub(super) async fn answer(self, request: HttpRequest<Incoming>) -> HttpResponse<Body> {
+        Grpc::new(ProstCodec::<Packet, Packet>::default()).streaming(self, request).await
+    }
 }
 
-impl StreamingService<Packet> for DiffCopy {
+impl StreamingService<Packet> for Files {
     type Response = Packet;
     type ResponseStream = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
     type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
@@ -124,6 +135,9 @@ impl StreamingService<Packet> for DiffCopy {
         if !folder.is_some_and(|name| FOLDERS.contains(&name)) {
             return ready(Err(Status::not_found("this build has no such folder")));
         }
+        let Ok(permit) = Arc::clone(&self.answers).try_acquire_owned() else {
+            return ready(Err(Status::resource_exhausted("this build asks for too many folders at once")));
+        };
         let wanted = selection(request.metadata());
         let (sender, receiver) = mpsc::channel(QUEUE);
         let sending = Sending {
@@ -134,7 +148,13 @@ impl StreamingService<Packet> for DiffCopy {
             announced: Announced::default(),
         };
         let unread = self.unread.clone();
-        tokio::task::spawn_blocking(move || sending.run(&wanted, &unread));
+        let started = read_on_a_thread(move || {
+            sending.run(&wanted, &unread);
+            drop(permit);
+        });
+        if let Err(error) = started {
+            return ready(Err(Status::resource_exhausted(format!("start a thread: {error}"))));
+        }
         let packets = futures_util::stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|packet| (packet, receiver))
         });
@@ -147,7 +167,7 @@ impl StreamingService<Packet> for DiffCopy {
 fn selection(metadata: &MetadataMap) -> Selection {
     let mut paths = Vec::new();
     for key in ["followpaths", "include-patterns"] {
-        let is_encoded = metadata.get(format!("{key}-encoded")).is_some();
+        let is_encoded = metadata.get(format!("{key}-encoded")).is_some_and(|value| value == "1");
         for value in metadata.get_all(key) {
             let Ok(text) = str::from_utf8(value.as_encoded_bytes()) else {
                 // It can be given more than it asks for.

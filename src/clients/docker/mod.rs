@@ -54,6 +54,7 @@ pub use build_context::EntryKind;
 pub use build_context::Selection;
 pub use build_context::Visitor;
 pub use build_context::nobody_listens;
+pub use build_context::read_on_a_thread;
 pub use build_error::BuildError;
 pub use containers::Standing;
 pub use containers::Stopped;
