@@ -397,3 +397,19 @@ async fn a_build_that_is_given_up_ends_the_reading() {
         eventually("nobody reads the tree any more", async || Arc::strong_count(&context) == 1).await;
     }
 }
+
+#[tokio::test]
+async fn an_image_that_is_to_tell_what_it_was_built_from_does() {
+    let bed = Bed::new();
+    for (value, is_told) in [("1", true), ("0", false)] {
+        write_dockerfile(&bed, &format!("LABEL value={value}\n"));
+        let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
+        let args = BTreeMap::from([("BUILDKIT_INLINE_CACHE".to_owned(), value.to_owned())]);
+        let labels = bed.labels("image");
+        let request = BuildRequest { args: &args, labels: &labels, ..request(&bed, Arc::new(context)) };
+        let id = bed.docker.build_with(Builder::BuildKit, request, &bed.out()).await.unwrap();
+        let saved = Command::new("docker").args(["save", &id]).output().unwrap().stdout;
+        let key: &[u8] = b"moby.buildkit.cache.v0";
+        assert_eq!(saved.windows(key.len()).any(|window| window == key), is_told, "{value}");
+    }
+}

@@ -4,12 +4,15 @@
 //! Takes a connection that speaks it and what is to be solved, gives the id of the image, and the progress as it comes.
 //! The connection is the build's own: dropping the future closes it, on which the engine stops building.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
 
 use bollard::errors::Error as Bollard;
+use bollard::moby::buildkit::v1::CacheOptions;
+use bollard::moby::buildkit::v1::CacheOptionsEntry;
 use bollard::moby::buildkit::v1::SolveRequest;
 use bollard::moby::buildkit::v1::StatusRequest;
 use bollard::moby::buildkit::v1::StatusResponse;
@@ -138,8 +141,19 @@ pub(super) fn solve_request(request: &BuildRequest<'_>, is_without_cache: bool) 
         frontend_attrs: attributes,
         // Into the engine's own images; the name of this field is known to every BuildKit.
         exporter_deprecated: "moby".to_owned(),
+        cache: Some(CacheOptions { exports: inline_cache(request.args), ..CacheOptions::default() }),
         ..SolveRequest::default()
     }
+}
+
+/// An image that tells others' builds what it was built from, if the well-known argument asks for it. BuildKit leaves that
+/// to its clients.
+fn inline_cache(args: &BTreeMap<String, String>) -> Vec<CacheOptionsEntry> {
+    let is_wanted = args
+        .get("BUILDKIT_INLINE_CACHE")
+        .is_some_and(|value| ["1", "t", "true"].contains(&value.to_ascii_lowercase().as_str()));
+    let inline = CacheOptionsEntry { r#type: "inline".to_owned(), ..CacheOptionsEntry::default() };
+    if is_wanted { vec![inline] } else { Vec::new() }
 }
 
 /// Sends the calls of a generated client over one connection.
