@@ -1,8 +1,8 @@
 //! How long a service's answers take while every core is busy with a test or a build of homeport's, beside the same
 //! by plain `docker run` and `docker build`, and beside a machine that has nothing else to do.
 //!
-//! Where the engine's BuildKit takes a cgroup for builds (Docker 23 and later), they are given one that is idle, as
-//! `homeport_build.slice` is on a machine that has it.
+//! Where the engine's BuildKit takes a cgroup for builds (Docker 23 and later), they are given one such as
+//! `homeport_build.slice` is on a machine that has it: idle, and without the first processor.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub struct Neighbour {
 pub async fn measure(world: &World, each: Duration) -> Neighbour {
     world.agent.unset("/email");
     let docker = DockerClient::find(world).await;
-    let cgroup = IdleCgroup::make(world).await;
+    let cgroup = BuildCgroup::make(world).await;
     if let Some(cgroup) = &cgroup {
         world.agent.set("/docker/build_cgroup", json!(cgroup.name));
     }
@@ -80,35 +80,50 @@ pub async fn measure(world: &World, each: Duration) -> Neighbour {
     Neighbour { idle, test, docker_run, build, docker_build, has_cgroup: cgroup.is_some() }
 }
 
-/// A cgroup at the top that has only what nobody else wants of the processors.
-struct IdleCgroup {
+/// A cgroup at the top that has no part in the first processor, and of the others only what nobody else wants.
+struct BuildCgroup {
     name: String,
-    folder: PathBuf,
+    folders: Vec<PathBuf>,
 }
 
-impl IdleCgroup {
+impl BuildCgroup {
     async fn make(world: &World) -> Option<Self> {
         let version = world.engine.docker(&["version", "--format", "{{.Server.Version}}"]).await.ok()?;
         let major: u32 = version.split('.').next()?.trim().parse().ok()?;
-        if major < 23 {
+        let last = std::thread::available_parallelism().ok()?.get() - 1;
+        if major < 23 || last == 0 {
             return None;
         }
-        // Of the first version of cgroups, or the second.
-        let top =
-            ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"].map(Path::new).into_iter().find(|top| top.is_dir())?;
+        let top = Path::new("/sys/fs/cgroup");
         let name = format!("{}_build", world.prefix().replace('-', "_"));
-        let folder = top.join(&name);
-        std::fs::create_dir(&folder).ok()?;
-        let made = Self { name, folder };
-        std::fs::write(made.folder.join("cpu.idle"), "1").is_ok().then_some(made)
+        let mut made = Self { name, folders: Vec::new() };
+        // Of the second version of cgroups, or of the first, which has a tree for each of the two.
+        let is_second = top.join("cgroup.controllers").is_file();
+        let settings = [("cpu", "cpu.idle", "1".to_owned()), ("cpuset", "cpuset.cpus", format!("1-{last}"))];
+        for (tree, file, value) in settings {
+            let tree = if is_second { top.to_owned() } else { top.join(tree) };
+            let folder = tree.join(&made.name);
+            if !folder.is_dir() {
+                std::fs::create_dir(&folder).ok()?;
+                made.folders.push(folder.clone());
+            }
+            std::fs::write(folder.join(file), value).ok()?;
+            if !is_second && file == "cpuset.cpus" {
+                let memory = std::fs::read(tree.join("cpuset.mems")).ok()?;
+                std::fs::write(folder.join("cpuset.mems"), memory).ok()?;
+            }
+        }
+        Some(made)
     }
 }
 
-impl Drop for IdleCgroup {
+impl Drop for BuildCgroup {
     fn drop(&mut self) {
-        // The engine's own folder in it goes first; a cgroup's files go with it.
-        std::fs::remove_dir(self.folder.join("buildkit")).ok();
-        std::fs::remove_dir(&self.folder).ok();
+        for folder in &self.folders {
+            // The engine's own folder in it goes first; a cgroup's files go with it.
+            std::fs::remove_dir(folder.join("buildkit")).ok();
+            std::fs::remove_dir(folder).ok();
+        }
     }
 }
 
@@ -130,7 +145,7 @@ impl Neighbour {
         let figure = |figures: &Figures| format!("{:.1} ms (median {:.1})", figures.p99(), figures.median());
         let ratio = |figures: &Figures| figures.p99() / self.idle.p99();
         let build = if self.has_cgroup {
-            "a build that keeps every core busy, in an idle cgroup"
+            "a build that keeps every core busy, in a cgroup such as the slice"
         } else {
             "a build that keeps every core busy"
         };
