@@ -2,7 +2,7 @@
 //! by plain `docker run` and `docker build`, and beside a machine that has nothing else to do.
 //!
 //! Where the engine's BuildKit takes a cgroup for builds (Docker 23 and later), they are given one such as
-//! `homeport_build.slice` is on a machine that has it: idle, and without the first processor.
+//! `homeport_build.slice` is on a machine that has it: without the first processor.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ pub async fn measure(world: &World, each: Duration) -> Neighbour {
     Neighbour { idle, test, docker_run, build, docker_build, has_cgroup: cgroup.is_some() }
 }
 
-/// A cgroup at the top that has no part in the first processor, and of the others only what nobody else wants.
+/// A cgroup at the top that has no part in the first processor, and a quarter of the usual share of the others.
 struct BuildCgroup {
     name: String,
     folders: Vec<PathBuf>,
@@ -99,7 +99,8 @@ impl BuildCgroup {
         let mut made = Self { name, folders: Vec::new() };
         // Of the second version of cgroups, or of the first, which has a tree for each of the two.
         let is_second = top.join("cgroup.controllers").is_file();
-        let settings = [("cpu", "cpu.idle", "1".to_owned()), ("cpuset", "cpuset.cpus", format!("1-{last}"))];
+        let (share, quarter) = if is_second { ("cpu.weight", "25") } else { ("cpu.shares", "256") };
+        let settings = [("cpu", share, quarter.to_owned()), ("cpuset", "cpuset.cpus", format!("1-{last}"))];
         for (tree, file, value) in settings {
             let tree = if is_second { top.to_owned() } else { top.join(tree) };
             let folder = tree.join(&made.name);

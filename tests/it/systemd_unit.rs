@@ -99,10 +99,10 @@ fn systemd_has_nothing_to_say_against_the_slice_of_builds_which_comes_with_the_s
 #[test]
 fn a_slip_in_the_slice_would_be_seen() {
     let root = system_with(&unit());
-    let text = std::fs::read_to_string(file(SLICE)).unwrap().replace("CPUWeight=idle", "CPUWeight=idler");
+    let text = std::fs::read_to_string(file(SLICE)).unwrap().replace("CPUWeight=25", "CPUWeight=much");
     std::fs::write(root.path().join("etc/systemd/system").join(SLICE), text).unwrap();
     let output = run("systemd-analyze", &["verify", "--man=no", SLICE], root.path());
-    assert!(stderr(&output).contains("idler"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("much"), "{}", stderr(&output));
 }
 
 #[test]
