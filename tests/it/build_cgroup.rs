@@ -1,6 +1,5 @@
 //! Which cgroup the lines of a Dockerfile run below, on a real engine.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use homeport::clients::docker::BuildRequest;
 use homeport::clients::docker::Builder;
 
 use crate::docker_bed::Bed;
-use crate::docker_bed::LIMIT;
 
 /// What the line of a build sees of its own cgroups, which is told not to run below the usual one.
 async fn cgroups_below(parent: &str, builder: Builder) -> (Bed, String) {
@@ -20,21 +18,7 @@ async fn cgroups_below(parent: &str, builder: Builder) -> (Bed, String) {
     let dockerfile = format!("FROM scratch\nCOPY busybox /\n{show}\n");
     fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
     let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
-    let request = BuildRequest {
-        context: Arc::new(context),
-        tree: bed.project.as_str(),
-        dockerfile: "Dockerfile",
-        names: &[],
-        args: &BTreeMap::new(),
-        target: None,
-        platform: None,
-        labels: &bed.labels("image"),
-        secrets: &BTreeMap::new(),
-        login: None,
-        cgroup_parent: Some(parent),
-        has_network: false,
-        timeout: LIMIT,
-    };
+    let request = BuildRequest { cgroup_parent: Some(parent), ..bed.request(Arc::new(context)) };
     let built = bed.docker.build_with(builder, request, &bed.out()).await;
     let output = bed.output();
     built.unwrap_or_else(|error| panic!("{error}\n{output}"));

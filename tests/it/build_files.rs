@@ -28,11 +28,9 @@ use homeport::clients::docker::TarStream;
 use homeport::clients::docker::Visitor;
 use homeport::clients::docker::nobody_listens;
 use homeport::model::Blame;
-use secrecy::SecretString;
 use tokio::sync::Notify;
 
 use crate::docker_bed::Bed;
-use crate::docker_bed::LIMIT;
 use crate::docker_bed::eventually;
 
 /// A context that remembers which files were read.
@@ -79,32 +77,10 @@ fn run(script: &str) -> String {
     format!("RUN [\"/busybox\", \"sh\", \"-c\", \"{script}\"]\n")
 }
 
-fn request(bed: &Bed, context: Arc<dyn BuildContext>) -> BuildRequest<'_> {
-    static NOTHING: BTreeMap<String, String> = BTreeMap::new();
-    static NO_SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
-    BuildRequest {
-        context,
-        tree: bed.project.as_str(),
-        dockerfile: "Dockerfile",
-        names: &[],
-        args: &NOTHING,
-        target: None,
-        platform: None,
-        labels: &NOTHING,
-        secrets: &NO_SECRETS,
-        login: None,
-        cgroup_parent: None,
-        has_network: true,
-        timeout: LIMIT,
-    }
-}
-
 /// Builds from the context, and gives what the build wrote.
 async fn build(bed: &Bed, builder: Builder, context: Arc<dyn BuildContext>) -> Result<String, BuildError> {
     let told = bed.output().len();
-    let labels = bed.labels("image");
-    let request = BuildRequest { labels: &labels, ..request(bed, context) };
-    bed.docker.build_with(builder, request, &bed.out()).await?;
+    bed.docker.build_with(builder, bed.request(context), &bed.out()).await?;
     Ok(bed.output().split_off(told))
 }
 
@@ -176,16 +152,22 @@ async fn both_builders_get_the_same_files_with_the_same_facts() {
 #[tokio::test]
 async fn only_what_the_dockerfile_copies_is_read() {
     let bed = Bed::new();
-    for (path, text) in [("app/main.py", "print()"), ("app/x/y.py", ""), ("data/large", "x"), (".env", "A=b")]
-    {
+    for (path, text) in [
+        ("app/main.py", "print()"),
+        ("app/x/y.py", ""),
+        ("data/large", "x"),
+        ("fünf+ 1/a", ""),
+        ("fünf/a", ""),
+        (".env", "A=b"),
+    ] {
         fs::create_dir_all(bed.files().join(path).parent().unwrap()).unwrap();
         fs::write(bed.files().join(path), text).unwrap();
     }
     symlink("data", bed.files().join("linked")).unwrap();
-    write_dockerfile(&bed, "COPY app /app\n");
+    write_dockerfile(&bed, "COPY app /app\nCOPY [\"fünf+ 1\", \"/five\"]\n");
     let context = Watched::of(&bed).await;
     build(&bed, Builder::BuildKit, Arc::clone(&context) as Arc<dyn BuildContext>).await.unwrap();
-    assert_eq!(context.read(), ["Dockerfile", "app/main.py", "app/x/y.py", "busybox"]);
+    assert_eq!(context.read(), ["Dockerfile", "app/main.py", "app/x/y.py", "busybox", "fünf+ 1/a"]);
     assert_eq!(context.context.findings().warning(), None, "of what the build does not get nobody is warned");
 
     write_dockerfile(&bed, &format!("COPY linked/l*e /data/\n{}", run("echo =$(/busybox cat /data/large)")));
@@ -405,8 +387,7 @@ async fn an_image_that_is_to_tell_what_it_was_built_from_does() {
         write_dockerfile(&bed, &format!("LABEL value={value}\n"));
         let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
         let args = BTreeMap::from([("BUILDKIT_INLINE_CACHE".to_owned(), value.to_owned())]);
-        let labels = bed.labels("image");
-        let request = BuildRequest { args: &args, labels: &labels, ..request(&bed, Arc::new(context)) };
+        let request = BuildRequest { args: &args, ..bed.request(Arc::new(context)) };
         let id = bed.docker.build_with(Builder::BuildKit, request, &bed.out()).await.unwrap();
         let saved = Command::new("docker").args(["save", &id]).output().unwrap().stdout;
         let key: &[u8] = b"moby.buildkit.cache.v0";

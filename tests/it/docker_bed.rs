@@ -20,6 +20,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use homeport::ci::context::Context;
+use homeport::clients::docker::BuildContext;
 use homeport::clients::docker::BuildError;
 use homeport::clients::docker::BuildRequest;
 use homeport::clients::docker::Builder;
@@ -34,6 +35,7 @@ use homeport::model::LABEL_ROLE;
 use homeport::model::ProjectName;
 use homeport::model::ROLE_IMAGE;
 use homeport::model::ROLE_SERVICE;
+use secrecy::SecretString;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
@@ -51,6 +53,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 pub struct Bed {
     pub docker: Docker,
     pub project: ProjectName,
+    image_labels: BTreeMap<String, String>,
     files: TempDir,
     log: Mutex<Vec<u8>>,
 }
@@ -63,6 +66,7 @@ impl Bed {
         fs::copy("/bin/busybox", files.path().join("busybox")).unwrap();
         Self {
             docker: Docker::connect("unix:///var/run/docker.sock").unwrap(),
+            image_labels: labels_of(&project, ROLE_IMAGE),
             project: project.parse().unwrap(),
             files,
             log: Mutex::default(),
@@ -99,8 +103,7 @@ impl Bed {
     }
 
     pub fn labels(&self, role: &str) -> BTreeMap<String, String> {
-        let pairs = [(LABEL_PROJECT, self.project.as_str()), (LABEL_ROLE, role)];
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+        labels_of(self.project.as_str(), role)
     }
 
     /// Builds an image with a shell and these further lines.
@@ -133,24 +136,20 @@ impl Bed {
         let dockerfile = dockerfile.replacen("FROM scratch\n", &labelled, 1);
         fs::write(self.files().join("Dockerfile"), dockerfile).unwrap();
         let context = Context::for_build(self.files(), ".", "Dockerfile").await.unwrap();
-        let (args, labels) =
-            (BTreeMap::from([("WORD".to_owned(), "from an arg".to_owned())]), self.labels(ROLE_IMAGE));
+        let args = BTreeMap::from([("WORD".to_owned(), "from an arg".to_owned())]);
         let request = BuildRequest {
-            context: Arc::new(context),
-            tree: self.project.as_str(),
-            dockerfile: "Dockerfile",
             names: &[self.image_in("docker.io", "built")],
             args: &args,
-            target: None,
-            platform: None,
-            labels: &labels,
             secrets: &secrets.iter().map(|&(id, value)| (id.to_owned(), value.into())).collect(),
-            login: None,
-            cgroup_parent: None,
-            has_network: true,
             timeout,
+            ..self.request(Arc::new(context))
         };
         self.docker.build_with(builder, request, &self.out()).await
+    }
+
+    /// A build with nothing special about it.
+    pub fn request(&self, context: Arc<dyn BuildContext>) -> BuildRequest<'_> {
+        BuildRequest { tree: self.project.as_str(), labels: &self.image_labels, ..plain_request(context) }
     }
 
     /// The specification of a service with nothing special about it.
@@ -173,6 +172,32 @@ impl Bed {
         let id = self.docker.create(&self.name(suffix), &self.spec(), image, &labels).await.unwrap();
         self.docker.start(&id).await.unwrap();
         id
+    }
+}
+
+fn labels_of(project: &str, role: &str) -> BTreeMap<String, String> {
+    let pairs = [(LABEL_PROJECT, project), (LABEL_ROLE, role)];
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// A build with nothing special about it, whose image nobody will clear away.
+pub fn plain_request(context: Arc<dyn BuildContext>) -> BuildRequest<'static> {
+    static NOTHING: BTreeMap<String, String> = BTreeMap::new();
+    static NO_SECRETS: BTreeMap<String, SecretString> = BTreeMap::new();
+    BuildRequest {
+        context,
+        tree: "homeport/it",
+        dockerfile: "Dockerfile",
+        names: &[],
+        args: &NOTHING,
+        target: None,
+        platform: None,
+        labels: &NOTHING,
+        secrets: &NO_SECRETS,
+        login: None,
+        cgroup_parent: None,
+        has_network: true,
+        timeout: LIMIT,
     }
 }
 

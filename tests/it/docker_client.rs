@@ -142,22 +142,7 @@ async fn a_build_that_is_a_test_may_be_without_a_network() {
             let dockerfile = format!("FROM {base}\nRUN [\"sh\", \"-c\", \"{script}\"]\n");
             fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
-            let (args, labels) = (BTreeMap::new(), bed.labels("image"));
-            let request = BuildRequest {
-                context: Arc::new(context),
-                tree: bed.project.as_str(),
-                dockerfile: "Dockerfile",
-                names: &[],
-                args: &args,
-                target: None,
-                platform: None,
-                labels: &labels,
-                secrets: &BTreeMap::new(),
-                login: None,
-                cgroup_parent: None,
-                has_network,
-                timeout: LIMIT,
-            };
+            let request = BuildRequest { has_network, ..bed.request(Arc::new(context)) };
             let told = bed.output().len();
             bed.docker.build_with(builder, request, &bed.out()).await.unwrap();
             let output = bed.output().split_off(told);
@@ -408,22 +393,7 @@ async fn a_private_base_image_is_pulled_with_the_login() {
         fs::write(bed.files().join("Dockerfile"), dockerfile).unwrap();
         for (user, is_good) in [(None, false), (Some((registry.address.as_str(), &good)), true)] {
             let context = Context::for_build(bed.files(), ".", "Dockerfile").await.unwrap();
-            let (args, labels) = (BTreeMap::new(), bed.labels("image"));
-            let request = BuildRequest {
-                context: Arc::new(context),
-                tree: bed.project.as_str(),
-                dockerfile: "Dockerfile",
-                names: &[],
-                args: &args,
-                target: None,
-                platform: None,
-                labels: &labels,
-                secrets: &secrets,
-                login: user,
-                cgroup_parent: None,
-                has_network: true,
-                timeout: LIMIT,
-            };
+            let request = BuildRequest { secrets: &secrets, login: user, ..bed.request(Arc::new(context)) };
             let built = bed.docker.build_with(builder, request, &bed.out()).await;
             assert_eq!(built.is_ok(), is_good, "{builder:?}: {built:?}\n{}", bed.output());
         }

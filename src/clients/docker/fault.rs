@@ -98,7 +98,10 @@ pub(super) fn fault<'a>(message: &str, tail: impl Iterator<Item = &'a str>) -> F
 /// say may pass for it: names and paths of a Dockerfile come back in these messages.
 fn is_damage(message: &str) -> bool {
     let unquoted: String = message.split('"').step_by(2).collect();
-    let lost_layer = unquoted.trim_end().ends_with("layer does not exist");
+    // The second of a base image whose layers are gone: it is looked for under its id, which names no registry.
+    let lost_layer = ["layer does not exist", "hostname required"]
+        .iter()
+        .any(|words| unquoted.trim_end().ends_with(words));
     let lost_snapshot = unquoted
         .split("snapshot ")
         .skip(1)
@@ -181,6 +184,7 @@ mod tests {
             "failed to walk: resolve : lstat /d/overlay2/yo1ip99urxttbd3fdrhzw797z/diff: no such file or directory",
             "failed to prepare on8: open /d/overlay2/n8phuqf3gnbpo7pqg203d1yw3/committed: no such file or directory",
             "parent snapshot sha256:ab does not exist: not found",
+            "hostname required",
         ] {
             assert_eq!(fault(message, std::iter::empty()), Fault::Cache, "{message}");
         }
