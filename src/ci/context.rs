@@ -119,7 +119,7 @@ impl Context {
         self
     }
 
-    /// What is found in it that an image had better not hold: complete when the stream has come to its end.
+    /// What is found in it that an image had better not hold: complete when the build has, or the stream to its end.
     pub fn findings(&self) -> Findings {
         self.findings.clone()
     }

@@ -46,7 +46,6 @@ use crate::model::Platform;
 static SESSIONS: AtomicU64 = AtomicU64::new(1);
 
 /// What an image is built from.
-#[derive(Clone)]
 pub struct BuildRequest<'a> {
     /// The files.
     pub context: Arc<dyn BuildContext>,
@@ -111,7 +110,12 @@ impl Docker {
         request: BuildRequest<'_>,
         out: Output<'_>,
     ) -> Result<String, BuildError> {
-        let built = self.build_in_time(builder, &request, false, out).await;
+        let limit = request.timeout;
+        let in_time = async |is_without_cache| {
+            let building = Box::pin(self.build_once(builder, &request, is_without_cache, out));
+            tokio::time::timeout(limit, building).await.unwrap_or(Err(BuildError::TooLong(limit)))
+        };
+        let built = in_time(false).await;
         let Err(BuildError::DamagedCache(message)) = built else { return built };
         let notice = format!(
             "homeport: the engine's build cache is damaged ({message}): emptying it, building again\n"
@@ -120,7 +124,7 @@ impl Docker {
         if let Err(error) = self.trim_build_cache(0).await {
             return Err(BuildError::DamagedCache(format!("{message}; and to empty it failed: {error}")));
         }
-        match self.build_in_time(builder, &request, true, out).await {
+        match in_time(true).await {
             // The commit cannot help it that nothing of it was there already.
             Err(BuildError::TooLong(limit)) => Err(BuildError::World(format!(
                 "without anything in the engine's build cache it takes longer than {limit:?}; `image.timeout` allows \
@@ -128,18 +132,6 @@ impl Docker {
             ))),
             built => built,
         }
-    }
-
-    async fn build_in_time(
-        &self,
-        builder: Builder,
-        request: &BuildRequest<'_>,
-        is_without_cache: bool,
-        out: Output<'_>,
-    ) -> Result<String, BuildError> {
-        let limit = request.timeout;
-        let building = Box::pin(self.build_once(builder, request, is_without_cache, out));
-        tokio::time::timeout(limit, building).await.unwrap_or(Err(BuildError::TooLong(limit)))
     }
 
     async fn build_once(
@@ -233,6 +225,7 @@ fn session_id() -> String {
     format!("homeport-{number}-{unique:016x}")
 }
 
+/// What became of a build by what was said of it.
 pub(super) fn failure(attempt: &Attempt<'_>, error: Bollard, progress: &BuildProgress<'_>) -> BuildError {
     let message = match error {
         Bollard::DockerStreamError { error } => error,

@@ -67,25 +67,22 @@ impl<'a> BuildProgress<'a> {
         self.tail.iter().map(String::as_str)
     }
 
-    /// Takes one message.
+    /// Takes one message of the classic builder's.
     pub(super) fn take(&mut self, message: BuildInfo) {
-        match message.aux {
-            Some(BuildInfoAux::BuildKit(status)) => self.take_buildkit(status),
-            Some(BuildInfoAux::Default(image)) => self.image_id = image.id.or(self.image_id.take()),
-            None => {}
+        if let Some(BuildInfoAux::Default(image)) = message.aux {
+            self.image_id = image.id.or(self.image_id.take());
         }
         if let Some(text) = message.stream {
             self.write(text.as_bytes());
         }
         let is_moving = message.progress_detail.is_some_and(|p| p.current.is_some());
         let status = message.status.unwrap_or_default();
-        // BuildKit sends its own state under the name of a status.
         if let Some(line) = layer_line(&message.id.unwrap_or_default(), &status, is_moving) {
             self.line(&line);
         }
     }
 
-    /// Takes one message of BuildKit's own.
+    /// Takes one message of BuildKit's.
     pub(super) fn take_buildkit(&mut self, status: StatusResponse) {
         for vertex in status.vertexes {
             self.take_vertex(vertex);
