@@ -5,6 +5,7 @@ mod build_cache;
 mod build_cgroup;
 mod build_context;
 mod build_files;
+mod build_questions;
 mod build_secrets;
 mod commit_status;
 mod config;
